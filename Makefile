@@ -1,0 +1,88 @@
+# notify_pg: build with PGXS.
+#
+#   make                build                     make test        every suite, against servers of its own
+#   make install        into pg_config's dirs     make demo        the shop of examples/orders, end to end
+#   make clean          remove what was built     make demo-psql   the same, kept running, with psql
+#
+# make test and make demo install missing Debian packages (as root), build,
+# and use a private copy of the PostgreSQL installation under build/; they
+# never write to the system's own.
+
+EXTENSION = notify_pg
+EXTVERSION = 0.1.0
+MODULE_big = notify_pg
+PG_CONFIG ?= pg_config
+
+# The extension's SQL: one file per concept, concatenated in this order.
+SQL_ORDER = schema id process capture liquid channel event rule template \
+	recipient provider message decide plan ready inbox act report grant
+SQL_FILES = $(wildcard $(SQL_ORDER:%=sql/%.sql))
+
+OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
+DATA = $(wildcard sql/$(EXTENSION)--*--*.sql)
+DATA_built = $(EXTENSION)--$(EXTVERSION).sql
+EXTRA_CLEAN = $(OBJS:.o=.d) $(UNIT) $(UNIT:.so=.o) $(UNIT:.so=.d) build
+
+# Test modules that call rooms from inside the server; never installed.
+UNIT = $(patsubst %.c,%.so,$(wildcard test/unit/*_test.c))
+
+PG_CPPFLAGS = -Isrc
+PG_CFLAGS = -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare \
+	-Wno-missing-field-initializers -Wno-cast-function-type -MMD -MP
+SHLIB_LINK = -lcurl -lcrypto -licui18n -licuuc
+
+# pg_regress looks in ./sql before test/sql, so no stem may stand in both.
+REGRESS = $(sort $(basename $(notdir $(wildcard test/sql/*.sql))))
+REGRESS_OPTS = --inputdir=test
+ISOLATION = $(sort $(basename $(notdir $(wildcard test/specs/*.spec))))
+ISOLATION_OPTS = --inputdir=test --outputdir=.
+SAME_STEM = $(filter $(basename $(notdir $(wildcard sql/*.sql))),$(REGRESS))
+UNLISTED = $(filter-out $(DATA) $(SQL_ORDER:%=sql/%.sql),$(wildcard sql/*.sql))
+
+# Bitcode for JIT inlining would gain these functions nothing and needs clang.
+override with_llvm = no
+
+PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
+ifneq ($(wildcard $(PGXS)),)
+include $(PGXS)
+
+# PGXS hands clang the flags and headers that PostgreSQL was configured with for gcc.
+ifneq ($(findstring clang,$(shell $(CC) --version 2>/dev/null)),)
+override CFLAGS += -Wno-unknown-warning-option -Wno-ignored-optimization-argument \
+	-Wno-ignored-attributes
+endif
+else
+# No server headers yet: install them (or say how), then start again.
+all install uninstall installcheck:
+	@test/lib/deps
+	@$(MAKE) --no-print-directory $@
+clean:
+	rm -rf $(EXTRA_CLEAN) $(OBJS) $(MODULE_big).so $(DATA_built)
+.PHONY: all install uninstall installcheck clean
+endif
+
+$(EXTENSION)--$(EXTVERSION).sql: $(SQL_FILES) Makefile
+	$(if $(UNLISTED),$(error $(UNLISTED) missing from SQL_ORDER in the Makefile))
+	for f in $(SQL_FILES); do printf '\n-- %s\n' "$$f"; cat "$$f" || exit 1; done >$@.tmp
+	mv $@.tmp $@
+
+# Every object depends on its headers (written by -MMD) and on the flags here.
+-include $(OBJS:.o=.d) $(UNIT:.so=.d)
+$(OBJS) $(UNIT:.so=.o): Makefile
+
+unit: $(UNIT)
+test/unit/channel_test.so: test/unit/channel_test.o $(filter src/net/% src/channel/%,$(OBJS))
+	$(CC) $(CFLAGS) -shared -o $@ $^ $(LDFLAGS) $(SHLIB_LINK)
+
+installcheck: check-stems
+check-stems:
+	$(if $(SAME_STEM),$(error $(SAME_STEM): in both sql/ and test/sql/; rename the test))
+
+test:
+	@test/run
+demo:
+	@examples/demo
+demo-psql:
+	@examples/demo --psql
+
+.PHONY: unit check-stems test demo demo-psql
