@@ -1,0 +1,13 @@
+/*
+ * bare.h
+ *		Which expressions cannot raise an error.
+ */
+#ifndef NOTIFY_CAPTURE_BARE_H
+#define NOTIFY_CAPTURE_BARE_H
+
+#include "nodes/nodes.h"
+
+/* True when evaluating this planned expression cannot raise, on any row. */
+extern bool bare_expression(Node *planned);
+
+#endif

@@ -1,0 +1,16 @@
+/*
+ * id.h
+ *		Ids that carry the time they were made.
+ */
+#ifndef NOTIFY_CAPTURE_ID_H
+#define NOTIFY_CAPTURE_ID_H
+
+#define NOTIFY_ID_SEQUENCE_BITS 20
+
+/* Unix milliseconds in the high bits, a sequence in the low ones. */
+extern int64 notify_next_id(void);
+
+/* The UTC day, counted from 1970-01-01, in which an id was made. */
+extern int64 notify_id_day(int64 id);
+
+#endif
