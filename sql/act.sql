@@ -1,0 +1,183 @@
+/*
+ * act.sql
+ *		What an app and its operators do: emit, send, cancel, redrive, and read
+ *		again what was said.
+ */
+CREATE FUNCTION notify.emit(type text, recipient text, data jsonb, key text DEFAULT NULL) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF coalesce(type, '') = '' THEN
+		RAISE EXCEPTION 'an emitted event needs a type'
+			USING ERRCODE = 'null_value_not_allowed';
+	END IF;
+	RETURN notify._write_event('E', type, recipient, key, coalesce(data, '{}'), NULL, NULL, true);
+END
+$$;
+
+COMMENT ON FUNCTION notify.emit(text, text, jsonb, text) IS
+'Says that something happened which no table shows; rules with this event_type decide what comes of it. recipient: whom it is about (may be NULL when the rules say). data: what rules and templates see as new. key: to find it by in explain(). Gives the event''s id. 22004 without a type.';
+
+-- What send() names must be there.
+CREATE FUNCTION notify._check_send(template text, category text, channels text[]) RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	channel text;
+BEGIN
+	IF NOT EXISTS (SELECT FROM notify.template t WHERE t.name = template) THEN
+		RAISE EXCEPTION 'template "%" does not exist', template
+			USING ERRCODE = 'foreign_key_violation',
+				  HINT = 'Insert it into notify.template first.';
+	END IF;
+	IF NOT EXISTS (SELECT FROM notify.category c WHERE c.name = category) THEN
+		RAISE EXCEPTION 'category "%" does not exist', category
+			USING ERRCODE = 'foreign_key_violation',
+				  HINT = 'Insert it into notify.category first.';
+	END IF;
+	FOREACH channel IN ARRAY coalesce(channels, '{}')
+	LOOP
+		PERFORM notify._check_channel(channel);
+	END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION notify._check_send(text, text, text[]) IS 'Refuses a send() of things that do not exist. Internal.';
+
+CREATE FUNCTION notify.send(recipient text, template text, data jsonb, category text,
+							channels text[] DEFAULT NULL, idempotency_key text DEFAULT NULL,
+							at timestamptz DEFAULT NULL) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	instruction jsonb := jsonb_strip_nulls(jsonb_build_object(
+		'template', template, 'category', category, 'channels', channels, 'at', at));
+	fingerprint bigint := hashtextextended(
+		jsonb_build_array(recipient, data, instruction)::text, 0);
+	row_key text := 'send/' || idempotency_key;
+	earlier notify.idempotency;
+	made bigint;
+BEGIN
+	PERFORM notify._check_send(template, category, channels);
+	IF length(idempotency_key) > 1000 THEN
+		RAISE EXCEPTION 'idempotency key is too long'
+			USING ERRCODE = 'string_data_right_truncation',
+				  DETAIL = format('It has %s characters, 1000 are allowed.', length(idempotency_key));
+	END IF;
+	IF row_key IS NOT NULL THEN
+		INSERT INTO notify.idempotency VALUES (row_key, 0, fingerprint) ON CONFLICT DO NOTHING;
+		IF NOT FOUND THEN
+			SELECT * INTO STRICT earlier FROM notify.idempotency i WHERE i.key = row_key;
+			IF earlier.hash <> fingerprint THEN
+				RAISE EXCEPTION 'idempotency key "%" was used for a different send', idempotency_key
+					USING ERRCODE = 'unique_violation',
+						  DETAIL = format('Event %s has it.', earlier.event),
+						  HINT = 'Use a new key for a new message, or repeat the call with exactly the same arguments.';
+			END IF;
+			RETURN earlier.event;
+		END IF;
+	END IF;
+	made := notify._write_event('S', NULL, recipient, NULL, coalesce(data, '{}'), NULL, instruction, false);
+	IF row_key IS NOT NULL THEN
+		UPDATE notify.idempotency i SET event = made WHERE i.key = row_key;
+	END IF;
+	RETURN made;
+END
+$$;
+
+COMMENT ON FUNCTION notify.send(text, text, jsonb, text, text[], text, timestamptz) IS
+'Sends one person a template''s words. data: what the template sees, at top level and as new. channels: NULL for the category''s. idempotency_key: the same call with the same key gives the same event and sends nothing more; 23505 with other arguments. at: when to send (NULL: now). Gives the event''s id. 23503 for an unknown template or category.';
+
+CREATE FUNCTION notify.cancel(id bigint, reason text) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	stopped bigint[];
+	planned boolean := EXISTS (SELECT FROM notify.message m WHERE m.event = cancel.id OR m.id = cancel.id);
+	pending boolean;
+BEGIN
+	WITH wanted AS MATERIALIZED (
+		SELECT m.id FROM notify.message m WHERE m.event = cancel.id OR m.id = cancel.id
+	), waiting AS (
+		DELETE FROM notify.scheduled s USING wanted w WHERE s.message = w.id RETURNING s.message
+	), due AS (
+		DELETE FROM notify.ready r USING wanted w
+		WHERE r.message = w.id AND r.owner IS NULL RETURNING r.message
+	)
+	SELECT array_agg(u.message) INTO stopped
+	FROM (SELECT message FROM waiting UNION ALL SELECT message FROM due) AS u;
+	INSERT INTO notify.outcome (message, verdict, reason, detail)
+	SELECT s, 'cancelled', 'cancelled', left(cancel.reason, 500) FROM unnest(stopped) AS s;
+	-- An event that is not planned yet: the planner will see this one.
+	pending := NOT planned AND EXISTS (SELECT FROM notify.event e WHERE e.id = cancel.id AND e.op <> 'C');
+	IF pending THEN
+		PERFORM notify._write_event('C', NULL, NULL, NULL, jsonb_build_object('reason', cancel.reason),
+									notify._event_cancel_key(cancel.id), NULL, false);
+	END IF;
+	RETURN stopped IS NOT NULL OR pending;
+END
+$$;
+
+COMMENT ON FUNCTION notify.cancel(bigint, text) IS
+'Stops what is not yet sent of an event or a message, by its id. reason: for the record. True if anything was stopped; false when all was sent, is being sent, or the id is unknown.';
+
+CREATE FUNCTION notify.redrive(since timestamptz, until timestamptz DEFAULT NULL,
+							   rule text DEFAULT NULL, channel text DEFAULT NULL) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	lost bigint[];
+BEGIN
+	lost := ARRAY(
+		SELECT m.id FROM notify.message m
+		CROSS JOIN LATERAL (SELECT o.verdict FROM notify.outcome o WHERE o.message = m.id
+							ORDER BY o.at DESC, o.attempt DESC NULLS LAST LIMIT 1) AS o
+		LEFT JOIN notify.rule_version v ON v.id = m.rule
+		WHERE m.id >= notify.time_id(since)
+		  AND (until IS NULL OR m.id < notify.time_id(until))
+		  AND (redrive.rule IS NULL OR v.name = redrive.rule)
+		  AND (redrive.channel IS NULL OR m.channel = redrive.channel)
+		  AND o.verdict IN ('dead', 'failed', 'expired')
+		  AND NOT EXISTS (SELECT FROM notify.ready r WHERE r.message = m.id));
+	INSERT INTO notify.scheduled (message, due_at, redriven)
+	SELECT l, notify.now(), true FROM unnest(lost) AS l ON CONFLICT DO NOTHING;
+	INSERT INTO notify.outcome (message, verdict, reason, next_at)
+	SELECT l, 'retrying', 'redriven', notify.now() FROM unnest(lost) AS l;
+	RETURN cardinality(lost);
+END
+$$;
+
+COMMENT ON FUNCTION notify.redrive(timestamptz, timestamptz, text, text) IS
+'Tries messages again that are dead, failed or expired, decided between since and until (NULL: now), of a rule or channel (NULL: any), with new attempts and without expiry. Gives how many.';
+
+CREATE FUNCTION notify.content(message bigint, OUT subject text, OUT body text, OUT html text)
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	m notify.message;
+	e notify.event;
+	t record;
+	data jsonb;
+BEGIN
+	SELECT * INTO m FROM notify.message x WHERE x.id = content.message;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'message % does not exist', content.message
+			USING ERRCODE = 'no_data_found';
+	END IF;
+	SELECT * INTO e FROM notify.event x WHERE x.xid = m.event_xid AND x.id = m.event;
+	SELECT * INTO t FROM notify._template(m.template_version);
+	data := notify._data(e, m.context);
+	subject := notify.render(t.subject, data);
+	body := notify.render(t.body, data);
+	html := notify.render(t.html, data, 'html');
+END
+$$;
+
+COMMENT ON FUNCTION notify.content(bigint) IS
+'The words of a message as they were or will be sent: the same template version and data rendered again. NULL where the template has no such part. P0002 when there is no such message.';

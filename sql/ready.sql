@@ -1,0 +1,323 @@
+/*
+ * ready.sql
+ *		The dispatcher's side of the queue: claim, settle, rescue; and the
+ *		planner's upkeep of it.
+ *
+ * A claim marks rows with (owner, boot, lease) and counts the attempt; the
+ * caller commits before it sends. Settling names rows by ctid and must still
+ * own them, so a late settle of a rescued row does nothing. No plan may flip:
+ * rows are reached by ctid or through (lane, seq) only.
+ *
+ * bounds: a dispatcher passes, per lane, a seq below which nothing is left,
+ * and gets a new one back (a row with message NULL). Since seq grows in commit
+ * order, nothing can appear below it; dead index entries are not walked again.
+ */
+
+-- What a template sees: the event's data, the rule's context, new, old and event.
+CREATE FUNCTION notify._data(e notify.event, context jsonb) RETURNS jsonb
+LANGUAGE sql STABLE
+RETURN CASE WHEN e.op IN ('E', 'S') AND jsonb_typeof(e.new) = 'object' THEN e.new ELSE '{}'::jsonb END
+	|| coalesce(context, '{}')
+	|| jsonb_build_object('new', e.new, 'old', notify._event_old(e), 'event', notify._event_meta(e));
+
+COMMENT ON FUNCTION notify._data(notify.event, jsonb) IS 'The data a message''s template is filled from. Internal.';
+
+-- Claimed messages that must not be sent after all: settles them and names them.
+CREATE FUNCTION notify._stop_claimed(claimed bigint[]) RETURNS bigint[]
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+	at timestamptz := notify.now();
+	stopped bigint[];
+	reasons text[];
+BEGIN
+	SELECT array_agg(s.id), array_agg(s.reason) INTO stopped, reasons
+	FROM (SELECT m.id, CASE WHEN m.expires_at < at AND NOT q.redriven THEN 'expired'
+							WHEN notify._is_cancelled(m.event, m.cancel_key) THEN 'cancelled' END AS reason
+		  FROM unnest(claimed) AS c (id)
+		  JOIN notify.message m ON m.id = c.id
+		  JOIN notify.ready q ON q.message = c.id
+		  WHERE m.expires_at < at OR m.cancel_key IS NOT NULL) AS s
+	WHERE s.reason IS NOT NULL;
+	IF stopped IS NOT NULL THEN
+		DELETE FROM notify.ready r WHERE r.message = ANY (stopped);
+		INSERT INTO notify.outcome (message, verdict, reason)
+		SELECT u.id, u.reason, u.reason FROM unnest(stopped, reasons) AS u (id, reason);
+	END IF;
+	RETURN coalesce(stopped, '{}');
+END
+$$;
+
+COMMENT ON FUNCTION notify._stop_claimed(bigint[]) IS
+'Decides again at claim: expired and cancelled messages are settled here and not sent. Internal.';
+
+CREATE FUNCTION notify._claim(slot integer, boot bigint, lanes integer[], bounds bigint[], room integer[],
+							  lease interval, max integer)
+RETURNS TABLE (ready_tid tid, message bigint, event bigint, attempt integer, provider integer,
+			   channel text, address text, recipient text, type text, created timestamptz,
+			   template_version bigint, data jsonb, at_most_once boolean, max_attempts integer,
+			   expires_at timestamptz, seq bigint, lane integer)
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET enable_sort = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
+#variable_conflict use_column
+DECLARE
+	tids tid[];
+	ids bigint[];
+	stopped bigint[];
+BEGIN
+	tids := ARRAY(SELECT q.tid
+				  FROM unnest(lanes, bounds, room) AS l (lane, bound, room)
+				  CROSS JOIN LATERAL (SELECT r.ctid AS tid FROM notify.ready r
+									  WHERE r.lane = l.lane AND r.seq >= l.bound AND r.owner IS NULL
+									  ORDER BY r.seq LIMIT l.room
+									  FOR UPDATE SKIP LOCKED) AS q
+				  LIMIT max);
+	IF cardinality(tids) = 0 THEN
+		RETURN;
+	END IF;
+	WITH taken AS (
+		UPDATE notify.ready r
+		SET owner = slot, boot = _claim.boot, lease = clock_timestamp() + _claim.lease,
+			attempts = r.attempts + 1
+		WHERE r.ctid = ANY (tids)
+		RETURNING r.ctid AS tid, r.message AS id
+	)
+	SELECT array_agg(t.tid), array_agg(t.id) INTO tids, ids FROM taken t;
+	stopped := notify._stop_claimed(ids);
+	RETURN QUERY
+	SELECT t.tid, m.id, m.event, r.attempts, r.lane / 4, m.channel, m.address, m.recipient,
+		   coalesce(e.type, v.name, m.template), notify.id_time(m.event), m.template_version,
+		   notify._data(e, m.context), coalesce(k.at_most_once, false), p.max_attempts,
+		   CASE WHEN NOT r.redriven THEN m.expires_at END, r.seq, r.lane
+	FROM unnest(tids, ids) AS t (tid, id)
+	JOIN notify.ready r ON r.ctid = t.tid
+	JOIN notify.message m ON m.id = t.id
+	LEFT JOIN notify.event e ON e.xid = m.event_xid AND e.id = m.event
+	LEFT JOIN notify.rule_version v ON v.id = m.rule
+	LEFT JOIN notify.category k ON k.name = m.category
+	LEFT JOIN notify.provider p ON p.id = r.lane / 4
+	WHERE t.id <> ALL (stopped);
+	RETURN QUERY
+	SELECT NULL::tid, NULL::bigint, NULL::bigint, NULL::integer, NULL::integer, NULL, NULL, NULL, NULL,
+		   NULL::timestamptz, NULL::bigint, NULL::jsonb, NULL::boolean, NULL::integer, NULL::timestamptz,
+		   (SELECT r.seq FROM notify.ready r
+			WHERE r.lane = l.lane AND r.seq >= l.bound ORDER BY r.seq LIMIT 1), l.lane
+	FROM unnest(lanes, bounds) AS l (lane, bound);
+END
+$$;
+
+COMMENT ON FUNCTION notify._claim(integer, bigint, integer[], bigint[], integer[], interval, integer) IS
+'Takes up to max messages, at most room[i] from lanes[i], in that order; counts the attempt. Rows with message NULL give a lane''s new bound (seq NULL: the lane is empty). Internal.';
+
+-- What settling a class of answer comes to.
+CREATE FUNCTION notify._verdict(class text, channel text, again boolean) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN class = 'ok' THEN CASE WHEN channel = 'inbox' THEN 'delivered' ELSE 'sent' END
+			WHEN class IN ('permanent_message', 'permanent_recipient') THEN 'failed'
+			WHEN again THEN 'retrying'
+			ELSE 'dead' END;
+
+COMMENT ON FUNCTION notify._verdict(text, text, boolean) IS 'The outcome.verdict of a class of answer. Internal.';
+
+CREATE FUNCTION notify._settle(slot integer, boot bigint, tids tid[], messages bigint[], classes text[],
+							   codes integer[], details text[], refs text[], retry_ms bigint[],
+							   latencies_ms integer[], subjects text[], bodies text[])
+RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_mergejoin = off
+AS $$
+#variable_conflict use_column
+DECLARE
+	at timestamptz := notify.now();
+	settled bigint;
+BEGIN
+	-- One pass: each row is reached by its ctid as its answer comes along.
+	WITH gone AS MATERIALIZED (
+		DELETE FROM notify.ready r
+		USING unnest(tids, messages, classes, codes, details, refs, retry_ms, latencies_ms, subjects, bodies)
+			AS u (tid, message, class, code, detail, ref, retry_ms, latency, subject, body)
+		WHERE r.ctid = u.tid AND r.message = u.message AND r.owner = slot AND r.boot = _settle.boot
+		RETURNING r.message, r.attempts, r.lane, r.redriven, u.class, u.code, u.detail, u.ref,
+			u.retry_ms, u.latency, u.subject, u.body
+	), answered AS MATERIALIZED (
+		SELECT g.message, g.attempts, g.redriven, p.name AS provider, p.channel, g.class,
+			   nullif(g.code, 0) AS code, nullif(g.detail, '') AS detail, nullif(g.ref, '') AS ref,
+			   g.retry_ms, g.latency, g.subject, g.body,
+			   notify._verdict(g.class, p.channel, g.retry_ms >= 0) AS verdict
+		FROM gone g
+		LEFT JOIN notify.provider p ON p.id = g.lane / 4
+	), logged AS (
+		INSERT INTO notify.outcome (message, verdict, attempt, provider, class, code, detail, reference,
+									next_at, latency, reason)
+		SELECT a.message, a.verdict, a.attempts, a.provider, a.class, a.code, a.detail, a.ref,
+			   CASE WHEN a.verdict = 'retrying' THEN at + a.retry_ms * interval '1 ms' END, a.latency,
+			   CASE WHEN a.verdict = 'dead' THEN 'attempts' END
+		FROM answered a
+	), again AS (
+		INSERT INTO notify.scheduled (message, due_at, attempts, redriven)
+		SELECT a.message, at + a.retry_ms * interval '1 ms', a.attempts, a.redriven
+		FROM answered a WHERE a.verdict = 'retrying'
+	), shown AS (
+		INSERT INTO notify.inbox (recipient, message, subject, body, data)
+		SELECT m.recipient, a.message, a.subject, a.body,
+			   jsonb_build_object('event', m.event::text, 'key', m.key, 'template', m.template)
+		FROM answered a JOIN notify.message m ON m.id = a.message
+		WHERE a.verdict = 'delivered'
+	), lost AS (
+		UPDATE notify.address b SET state = 'invalid'
+		FROM answered a JOIN notify.message m ON m.id = a.message
+		WHERE a.class = 'permanent_recipient'
+		  AND b.recipient = m.recipient AND b.channel = m.channel AND b.address = m.address
+	), health AS (
+		-- Credentials refused flags the provider; the next success takes the flag back.
+		UPDATE notify.provider p SET problem = a.problem
+		FROM (SELECT x.provider, max(coalesce(x.detail, 'the provider refused our credentials'))
+						FILTER (WHERE x.class = 'auth') AS problem
+			  FROM answered x WHERE x.class IN ('auth', 'ok') GROUP BY 1) AS a
+		WHERE p.name = a.provider AND (p.problem IS NULL) <> (a.problem IS NULL)
+	)
+	SELECT count(*) INTO settled FROM answered;
+	RETURN settled;
+END
+$$;
+
+COMMENT ON FUNCTION notify._settle(integer, bigint, tid[], bigint[], text[], integer[], text[], text[], bigint[], integer[], text[], text[]) IS
+'Records answers and takes their rows out of the queue: retry_ms >= 0 schedules another attempt. Rows no longer owned are left alone. Gives how many were settled. Internal.';
+
+-- Frees claimed rows, except those that may have been sent and must not be sent twice.
+CREATE FUNCTION notify._release(taken bigint[]) RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	doubtful bigint[];
+	freed bigint;
+BEGIN
+	doubtful := ARRAY(SELECT m.id FROM notify.message m
+					  JOIN notify.category k ON k.name = m.category AND k.at_most_once
+					  WHERE m.id = ANY (taken) AND m.channel <> 'inbox');
+	DELETE FROM notify.ready r WHERE r.message = ANY (doubtful);
+	INSERT INTO notify.outcome (message, verdict, reason)
+	SELECT d, 'failed', 'ambiguous' FROM unnest(doubtful) AS d;
+	UPDATE notify.ready r SET owner = NULL, boot = NULL, lease = NULL
+	WHERE r.message = ANY (taken);
+	GET DIAGNOSTICS freed = ROW_COUNT;
+	RETURN freed;
+END
+$$;
+
+COMMENT ON FUNCTION notify._release(bigint[]) IS
+'Puts claimed messages back; those of an at_most_once category fail as ambiguous. Internal.';
+
+CREATE FUNCTION notify._rescue(slot integer, boot bigint) RETURNS bigint
+LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT notify._release(ARRAY(SELECT r.message FROM notify.ready r
+								 WHERE r.owner = slot AND r.boot <> _rescue.boot
+								 FOR UPDATE));
+$$;
+
+COMMENT ON FUNCTION notify._rescue(integer, bigint) IS
+'Frees what an earlier dispatcher of this slot had claimed; called when one starts. Internal.';
+
+-- Gives messages of providers that are gone or off to another provider of their channel.
+CREATE FUNCTION notify._reroute() RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	moved bigint;
+BEGIN
+	IF NOT EXISTS (SELECT FROM notify.ready r
+				   WHERE NOT EXISTS (SELECT FROM notify.provider p
+									 WHERE p.id = r.lane / 4 AND p.enabled AND p.problem IS NULL)) THEN
+		RETURN 0;
+	END IF;
+	UPDATE notify.ready r
+	SET lane = notify._provider_of(m.channel) * 4 + r.lane % 4, seq = nextval('notify.ready_seq')
+	FROM notify.message m
+	WHERE m.id = r.message AND r.owner IS NULL
+	  AND NOT EXISTS (SELECT FROM notify.provider p
+					  WHERE p.id = r.lane / 4 AND p.enabled AND p.problem IS NULL)
+	  AND notify._provider_of(m.channel) IS NOT NULL
+	  AND notify._provider_of(m.channel) <> r.lane / 4;
+	GET DIAGNOSTICS moved = ROW_COUNT;
+	RETURN moved;
+END
+$$;
+
+COMMENT ON FUNCTION notify._reroute() IS
+'Moves queued messages away from providers that cannot serve them. Internal.';
+
+/*
+ * Drops the days that are older than notify_pg.retention and that nothing in
+ * the queue, nor an event still to be planned, refers to.
+ */
+CREATE FUNCTION notify._drop_partitions() RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '20ms'
+AS $$
+DECLARE
+	oldest date := (clock_timestamp() - current_setting('notify_pg.retention')::interval) AT TIME ZONE 'UTC';
+	needed bigint;
+	log text;
+	p record;
+	dropped integer := 0;
+BEGIN
+	SELECT least(min(m.event), min(m.id)) INTO needed
+	FROM (SELECT r.message FROM notify.ready r UNION ALL SELECT s.message FROM notify.scheduled s) AS q
+	JOIN notify.message m ON m.id = q.message;
+	SELECT least(needed, min(b.at_id), notify._low_id(min(pg_snapshot_xmin(c.snap))))
+	INTO needed FROM notify.cursor c LEFT JOIN notify.backlog b ON true;
+	FOREACH log IN ARRAY notify._logs()
+	LOOP
+		FOR p IN SELECT * FROM notify._partitions(log)
+				 WHERE day < oldest AND notify._day_start(day + 1) <= needed
+		LOOP
+			BEGIN
+				EXECUTE format('ALTER EXTENSION notify_pg DROP TABLE notify.%I', p.leaf);
+				EXECUTE format('DROP TABLE notify.%I', p.leaf);
+				dropped := dropped + 1;
+			EXCEPTION WHEN lock_not_available THEN
+				NULL;
+			END;
+		END LOOP;
+	END LOOP;
+	RETURN dropped;
+END
+$$;
+
+COMMENT ON FUNCTION notify._drop_partitions() IS
+'Drops days older than notify_pg.retention that nothing refers to; gives how many partitions. A lock it cannot have in 20 ms is left for the next call. Internal.';
+
+CREATE FUNCTION notify._maintain() RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM notify._make_partitions();
+	PERFORM notify._drop_partitions();
+	PERFORM notify._release(ARRAY(SELECT r.message FROM notify.ready r
+								  WHERE r.lease < clock_timestamp() FOR UPDATE SKIP LOCKED));
+	PERFORM notify._reroute();
+	DELETE FROM notify.idempotency i
+	WHERE i.event < notify.time_id(clock_timestamp() - current_setting('notify_pg.retention')::interval);
+END
+$$;
+
+COMMENT ON FUNCTION notify._maintain() IS
+'The planner''s upkeep, once a minute: days made and dropped, expired leases, stranded messages, old keys. Internal.';

@@ -1,0 +1,75 @@
+/*
+ * recipient.sql
+ *		People, and where each channel reaches them.
+ */
+CREATE TABLE notify.recipient (
+	id			text PRIMARY KEY CHECK (id <> ''),
+	name		text,
+	locale		text CHECK (locale ~ '^[A-Za-z0-9]+([-_][A-Za-z0-9]+)*$'),
+	time_zone	text,
+	attributes	jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(attributes) = 'object'),
+	tags		text[] NOT NULL DEFAULT '{}'
+);
+
+COMMENT ON TABLE notify.recipient IS 'A person who can be notified.';
+COMMENT ON COLUMN notify.recipient.id IS 'The app''s own id of the person, as text: what recipient expressions give.';
+COMMENT ON COLUMN notify.recipient.name IS 'How the person is addressed; NULL: not known.';
+COMMENT ON COLUMN notify.recipient.locale IS 'BCP 47, such as zh-CN. NULL: templates of locale "default".';
+COMMENT ON COLUMN notify.recipient.time_zone IS 'IANA name, such as Asia/Shanghai. NULL: UTC.';
+COMMENT ON COLUMN notify.recipient.attributes IS 'Anything else templates may use, as recipient.attributes.';
+COMMENT ON COLUMN notify.recipient.tags IS 'Words to choose people by.';
+
+CREATE TABLE notify.address (
+	recipient	text NOT NULL REFERENCES notify.recipient ON UPDATE CASCADE ON DELETE CASCADE,
+	channel		text NOT NULL,
+	address		text NOT NULL,
+	state		text NOT NULL DEFAULT 'active' CHECK (state IN ('active', 'invalid')),
+	verified_at	timestamptz,
+	created_at	timestamptz NOT NULL DEFAULT now(),
+	PRIMARY KEY (recipient, channel, address)
+);
+
+COMMENT ON TABLE notify.address IS 'Where a channel reaches a person.';
+COMMENT ON COLUMN notify.address.recipient IS 'notify.recipient.id.';
+COMMENT ON COLUMN notify.address.channel IS 'email, sms, push, webhook or chat; the inbox needs none.';
+COMMENT ON COLUMN notify.address.address IS 'An e-mail address, a phone number, a device token, a URL.';
+COMMENT ON COLUMN notify.address.state IS 'active; or invalid: a provider said for good that it reaches nobody.';
+COMMENT ON COLUMN notify.address.verified_at IS 'When the person proved it is theirs; NULL: never. Verified ones are used first.';
+COMMENT ON COLUMN notify.address.created_at IS 'When it was added; the oldest is used first.';
+
+CREATE FUNCTION notify._check_recipient() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF NEW.time_zone IS NOT NULL
+		AND NOT EXISTS (SELECT FROM pg_timezone_names z WHERE z.name = NEW.time_zone) THEN
+		RAISE EXCEPTION 'time zone "%" is not known', NEW.time_zone
+			USING ERRCODE = 'invalid_parameter_value',
+				  HINT = 'Use a name of pg_timezone_names, such as Asia/Shanghai.';
+	END IF;
+	RETURN NEW;
+END
+$$;
+
+COMMENT ON FUNCTION notify._check_recipient() IS 'Refuses unknown time zones. Internal.';
+
+CREATE FUNCTION notify._check_address_row() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM notify._check_channel(NEW.channel);
+	PERFORM notify._check_address(NEW.channel, NEW.address);
+	RETURN NEW;
+END
+$$;
+
+COMMENT ON FUNCTION notify._check_address_row() IS 'Checks an address when it is saved. Internal.';
+
+-- pg_timezone_names reads a directory, so only a zone that changes pays for it.
+CREATE TRIGGER recipient_check BEFORE INSERT OR UPDATE OF time_zone ON notify.recipient
+	FOR EACH ROW WHEN (NEW.time_zone IS NOT NULL)
+	EXECUTE FUNCTION notify._check_recipient();
+CREATE TRIGGER address_check BEFORE INSERT OR UPDATE OF channel, address ON notify.address
+	FOR EACH ROW EXECUTE FUNCTION notify._check_address_row();
