@@ -1,0 +1,457 @@
+/*
+ * outlet.c
+ *		Providers as the dispatcher sees them.
+ *
+ * The configuration is read inside a transaction into "pending" and takes
+ * effect in outlets_open() after the commit, so an abort changes nothing.
+ *
+ * How much may wait here beyond what is being sent: a tenth of a lease's worth
+ * at the rate the provider has answered lately, and no more than a batch.  A
+ * fast provider never runs dry while SQL runs; a slow one holds no message
+ * that would outlive its lease waiting.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "dispatch/backoff.h"
+#include "dispatch/claim.h"
+#include "dispatch/outlet.h"
+#include "guc.h"
+
+#define RATE_WINDOW_US	INT64CONST(250000)
+#define LEASE_SHARE		10
+
+typedef enum ProblemState
+{
+	PROBLEM_UNTOLD, PROBLEM_TELLING, PROBLEM_TOLD
+} ProblemState;
+
+static dlist_head outlets = DLIST_STATIC_INIT(outlets);
+static dlist_head pending = DLIST_STATIC_INIT(pending);
+static bool have_pending = false;
+static bool have_version = false;
+static int64 version = 0;
+static int64 pending_version = 0;
+
+/* ---------------------------------------------------- reading the rows --- */
+
+static void
+outlet_delete(Outlet *outlet)
+{
+	dlist_delete(&outlet->node);
+	if (outlet->provider)
+		provider_close(outlet->provider);
+	MemoryContextDelete(outlet->cxt);
+}
+
+static void
+drop_pending(void)
+{
+	while (!dlist_is_empty(&pending))
+		outlet_delete(dlist_head_element(Outlet, node, &pending));
+	have_pending = false;
+}
+
+static SPIPlanPtr
+kept_plan(SPIPlanPtr *plan, const char *query, int nargs, Oid *types)
+{
+	if (*plan == NULL)
+	{
+		SPIPlanPtr	fresh = SPI_prepare(query, nargs, types);
+
+		if (fresh == NULL)
+			elog(ERROR, "could not prepare \"%s\": %s", query,
+				 SPI_result_code_string(SPI_result));
+		SPI_keepplan(fresh);
+		*plan = fresh;
+	}
+	return *plan;
+}
+
+static int64
+read_version(void)
+{
+	static SPIPlanPtr plan = NULL;
+	bool		isnull;
+
+	kept_plan(&plan, "SELECT notify._config_version()", 0, NULL);
+	if (SPI_execute_plan(plan, NULL, NULL, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
+		elog(ERROR, "notify._config_version() failed");
+	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+}
+
+static Outlet *
+new_outlet(void)
+{
+	MemoryContext cxt = AllocSetContextCreate(TopMemoryContext, "notify_pg provider",
+											  ALLOCSET_SMALL_SIZES);
+	Outlet	   *outlet = MemoryContextAllocZero(cxt, sizeof(Outlet));
+
+	outlet->cxt = cxt;
+	for (int p = 0; p < PRIORITIES; p++)
+		dlist_init(&outlet->queue[p]);
+	dlist_push_tail(&pending, &outlet->node);
+	return outlet;
+}
+
+/* Columns: id, name, adapter, settings, concurrency */
+static void
+read_outlet(HeapTuple tuple, TupleDesc desc)
+{
+	Outlet	   *outlet = new_outlet();
+	MemoryContext caller = MemoryContextSwitchTo(outlet->cxt);
+	bool		isnull;
+	Datum		datum;
+
+	outlet->id = DatumGetInt32(SPI_getbinval(tuple, desc, 1, &isnull));
+	outlet->name = SPI_getvalue(tuple, desc, 2);
+	outlet->adapter = SPI_getvalue(tuple, desc, 3);
+	datum = SPI_getbinval(tuple, desc, 4, &isnull);
+	outlet->settings = isnull ? NULL : DatumGetJsonbPCopy(datum);
+	datum = SPI_getbinval(tuple, desc, 5, &isnull);
+	outlet->concurrency = isnull ? 0 : DatumGetInt32(datum);
+	outlet->inbox = strcmp(outlet->adapter, "inbox") == 0;
+	outlet->rate_since = ticks_us();
+	MemoryContextSwitchTo(caller);
+}
+
+static void
+read_outlets(void)
+{
+	static SPIPlanPtr plan = NULL;
+
+	kept_plan(&plan, "SELECT id, name, adapter, settings, concurrency FROM notify._providers()", 0, NULL);
+	if (SPI_execute_plan(plan, NULL, NULL, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "notify._providers() failed");
+	for (uint64 i = 0; i < SPI_processed; i++)
+		read_outlet(SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
+}
+
+/* Put what is wrong with a provider where its owner looks. */
+static void
+tell_problem(Outlet *outlet)
+{
+	static SPIPlanPtr plan = NULL;
+	Oid			types[] = {INT4OID, TEXTOID};
+	Datum		values[] = {Int32GetDatum(outlet->id), CStringGetTextDatum(outlet->problem)};
+
+	kept_plan(&plan, "UPDATE notify.provider SET problem = $2 WHERE id = $1 AND problem IS NULL", 2, types);
+	if (SPI_execute_plan(plan, values, NULL, false, 0) != SPI_OK_UPDATE)
+		elog(ERROR, "could not record a provider's problem");
+	outlet->problem_told = PROBLEM_TELLING;
+}
+
+void
+outlets_refresh(void)
+{
+	dlist_iter	iter;
+
+	drop_pending();
+	dlist_foreach(iter, &outlets)
+	{
+		Outlet	   *outlet = dlist_container(Outlet, node, iter.cur);
+
+		if (outlet->problem && outlet->problem_told != PROBLEM_TOLD)
+			tell_problem(outlet);
+	}
+	pending_version = read_version();
+	if (have_version && pending_version == version)
+		return;
+	read_outlets();
+	have_pending = true;
+}
+
+/* ------------------------------------------------- putting it to effect --- */
+
+Outlet *
+outlet_find(int id)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &outlets)
+	{
+		Outlet	   *outlet = dlist_container(Outlet, node, iter.cur);
+
+		if (outlet->id == id && !outlet->retired)
+			return outlet;
+	}
+	return NULL;
+}
+
+/* No SQL runs in provider_open(), so catching needs no subtransaction. */
+static void
+open_provider(Outlet *outlet)
+{
+	MemoryContext caller = CurrentMemoryContext;
+
+	if (outlet->inbox)
+		return;
+	PG_TRY();
+	{
+		outlet->provider = provider_open(outlet->name, outlet->adapter,
+										 outlet->settings, outlet->cxt);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		MemoryContextSwitchTo(outlet->cxt);
+		edata = CopyErrorData();
+		FlushErrorState();
+		outlet->problem = edata->message;
+		ereport(LOG,
+				(errmsg("provider \"%s\" cannot be used: %s", outlet->name, edata->message)));
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
+}
+
+static bool
+same_provider(const Outlet *a, const Outlet *b)
+{
+	if (strcmp(a->adapter, b->adapter) != 0 || strcmp(a->name, b->name) != 0)
+		return false;
+	if (a->settings == NULL || b->settings == NULL)
+		return a->settings == b->settings;
+	return VARSIZE(a->settings) == VARSIZE(b->settings) &&
+		memcmp(a->settings, b->settings, VARSIZE(a->settings)) == 0;
+}
+
+/* One row that was read: goes on as it was, or takes its predecessor's place. */
+static void
+settle_pending(Outlet *fresh, dlist_head *next)
+{
+	Outlet	   *old = outlet_find(fresh->id);
+
+	dlist_delete(&fresh->node);
+	if (old && same_provider(old, fresh))
+	{
+		old->concurrency = fresh->concurrency;
+		MemoryContextDelete(fresh->cxt);
+		dlist_delete(&old->node);
+		dlist_push_tail(next, &old->node);
+		return;
+	}
+	if (old)
+		memcpy(fresh->bound, old->bound, sizeof(fresh->bound));
+	open_provider(fresh);
+	dlist_push_tail(next, &fresh->node);
+}
+
+bool
+outlets_open(void)
+{
+	dlist_head	next = DLIST_STATIC_INIT(next);
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &outlets)
+	{
+		Outlet	   *outlet = dlist_container(Outlet, node, iter.cur);
+
+		if (outlet->problem_told == PROBLEM_TELLING)
+			outlet->problem_told = PROBLEM_TOLD;
+	}
+	if (!have_pending)
+		return false;
+	while (!dlist_is_empty(&pending))
+		settle_pending(dlist_head_element(Outlet, node, &pending), &next);
+	while (!dlist_is_empty(&outlets))
+	{
+		Outlet	   *rest = dlist_head_element(Outlet, node, &outlets);
+
+		rest->retired = true;
+		dlist_delete(&rest->node);
+		dlist_push_tail(&next, &rest->node);
+	}
+	while (!dlist_is_empty(&next))
+		dlist_push_tail(&outlets, dlist_pop_head_node(&next));
+	version = pending_version;
+	have_version = true;
+	have_pending = false;
+	return true;
+}
+
+void
+outlets_sweep(void)
+{
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, &outlets)
+	{
+		Outlet	   *outlet = dlist_container(Outlet, node, iter.cur);
+
+		if (outlet->retired && outlet->jobs == 0)
+			outlet_delete(outlet);
+	}
+}
+
+/* ------------------------------------------------------- room and order --- */
+
+static int
+concurrency(const Outlet *outlet, int capacity)
+{
+	if (outlet->concurrency > 0)
+		return Min(outlet->concurrency, capacity);
+	return Max(1, capacity / 2);
+}
+
+static int
+room(const Outlet *outlet, int capacity)
+{
+	double		ahead = outlet->rate * notify_lease / LEASE_SHARE;
+	int			limit;
+
+	if (outlet->retired || (outlet->provider == NULL && !outlet->inbox))
+		return 0;
+	limit = outlet->inbox ? notify_batch_size :
+		concurrency(outlet, capacity) + (int) Min(ahead, notify_batch_size);
+	return Max(0, limit - outlet->sending - outlet->queued);
+}
+
+static int
+count_outlets(void)
+{
+	dlist_iter	iter;
+	int			n = 0;
+
+	dlist_foreach(iter, &outlets)
+		n++;
+	return n;
+}
+
+/* Lanes with room, urgent ones of all providers first.  In the current context. */
+void
+outlets_fill_claim(Claim *claim, int capacity)
+{
+	int			most = count_outlets() * PRIORITIES;
+	dlist_iter	iter;
+
+	claim->nlanes = 0;
+	claim->lanes = palloc(sizeof(int) * Max(1, most));
+	claim->bounds = palloc(sizeof(int64) * Max(1, most));
+	claim->room = palloc(sizeof(int) * Max(1, most));
+	for (int p = 0; p < PRIORITIES; p++)
+		dlist_foreach(iter, &outlets)
+		{
+			Outlet	   *outlet = dlist_container(Outlet, node, iter.cur);
+			int			space = room(outlet, capacity);
+
+			outlet->full = space == 0;
+			if (space == 0)
+				continue;
+			claim->lanes[claim->nlanes] = outlet->id * PRIORITIES + p;
+			claim->bounds[claim->nlanes] = outlet->bound[p];
+			claim->room[claim->nlanes++] = space;
+		}
+}
+
+static void
+take_bounds(const Claim *claim)
+{
+	for (int i = 0; i < claim->nlanes; i++)
+	{
+		Outlet	   *outlet = outlet_find(claim->lanes[i] / PRIORITIES);
+
+		if (outlet)
+			outlet->bound[claim->lanes[i] % PRIORITIES] = claim->bounds[i];
+	}
+}
+
+/* The claim has been committed: its jobs join the queues of their lanes. */
+void
+outlets_take_claim(Claim *claim)
+{
+	take_bounds(claim);
+	while (!dlist_is_empty(&claim->jobs))
+	{
+		Job		   *job = dlist_container(Job, node, dlist_pop_head_node(&claim->jobs));
+		Outlet	   *outlet = outlet_find(job->lane / PRIORITIES);
+
+		if (outlet == NULL)
+		{
+			ereport(LOG,
+					(errmsg("message " INT64_FORMAT " was claimed from lane %d, which no provider serves; it waits for its lease to end",
+							job->letter.message, job->lane)));
+			job_free(job);
+			continue;
+		}
+		job->outlet = outlet;
+		outlet->jobs++;
+		outlet->queued++;
+		dlist_push_tail(&outlet->queue[job->lane % PRIORITIES], &job->node);
+	}
+}
+
+static bool
+can_start(Outlet *outlet, int priority, int capacity)
+{
+	return !dlist_is_empty(&outlet->queue[priority]) &&
+		(outlet->inbox || outlet->sending < concurrency(outlet, capacity));
+}
+
+/* The most urgent first; among equals, the provider least in use. */
+Job *
+outlets_next(int capacity)
+{
+	Outlet	   *best = NULL;
+	int			priority = 0;
+	dlist_iter	iter;
+
+	for (; priority < PRIORITIES; priority++)
+	{
+		dlist_foreach(iter, &outlets)
+		{
+			Outlet	   *outlet = dlist_container(Outlet, node, iter.cur);
+
+			if (can_start(outlet, priority, capacity) &&
+				(best == NULL || outlet->sending < best->sending))
+				best = outlet;
+		}
+		if (best)
+			break;
+	}
+	if (best == NULL)
+		return NULL;
+	best->queued--;
+	return dlist_container(Job, node, dlist_pop_head_node(&best->queue[priority]));
+}
+
+Hunger
+outlets_hunger(int capacity)
+{
+	Hunger		hunger = HUNGER_FULL;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &outlets)
+	{
+		Outlet	   *outlet = dlist_container(Outlet, node, iter.cur);
+
+		if (room(outlet, capacity) == 0)
+			continue;
+		if (outlet->sending > 0 && outlet->queued <= outlet->sending / 2)
+			return HUNGER_URGENT;
+		hunger = HUNGER_ROOM;
+	}
+	return hunger;
+}
+
+/* Half of the new, half of the old, four times a second. */
+bool
+outlet_finished(Outlet *outlet)
+{
+	int64		now = ticks_us();
+	int64		elapsed = now - outlet->rate_since;
+
+	outlet->finished++;
+	if (elapsed >= RATE_WINDOW_US)
+	{
+		outlet->rate = (outlet->rate + outlet->finished * 1000000.0 / elapsed) / 2;
+		outlet->finished = 0;
+		outlet->rate_since = now;
+	}
+	return outlet->full;
+}

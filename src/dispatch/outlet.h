@@ -1,0 +1,75 @@
+/*
+ * outlet.h
+ *		A provider as the dispatcher sees it: the open handle, how much of it is
+ *		in use, and the claimed messages that wait for it, by priority.
+ *
+ * An outlet whose provider was changed or switched off is retired: it takes
+ * nothing new, sends what it has, and goes when that is done.
+ */
+#ifndef NOTIFY_DISPATCH_OUTLET_H
+#define NOTIFY_DISPATCH_OUTLET_H
+
+#include "lib/ilist.h"
+
+#include "channel/channel.h"
+
+#define PRIORITIES	4			/* 0 urgent .. 3 bulk; lane = provider * 4 + priority */
+
+struct Claim;
+struct Job;
+
+typedef struct Outlet
+{
+	dlist_node	node;
+	MemoryContext cxt;
+	int			id;				/* notify.provider.id */
+	char	   *name;
+	char	   *adapter;
+	Jsonb	   *settings;
+	Provider   *provider;		/* NULL for the inbox and when broken */
+	bool		inbox;
+	char	   *problem;		/* why it could not be opened, or NULL */
+	int			problem_told;	/* to notify.provider: see outlet.c */
+	bool		retired;
+	int			concurrency;	/* 0: the default */
+	int			jobs;			/* claimed and not yet settled */
+	int			sending;
+	int			queued;
+	dlist_head	queue[PRIORITIES];
+	int64		bound[PRIORITIES];
+	bool		full;			/* the last claim was held down by its room */
+	int			finished;		/* since rate_since */
+	int64		rate_since;		/* ticks */
+	double		rate;			/* answers a second, smoothed */
+} Outlet;
+
+/* Inside a transaction: read notify._providers() if the configuration changed. */
+extern void outlets_refresh(void);
+
+/* After that transaction: open what is new.  Never raises.  True if anything is. */
+extern bool outlets_open(void);
+
+/* Outside a transaction: drop what is retired and done. */
+extern void outlets_sweep(void);
+
+extern Outlet *outlet_find(int id);
+
+/* The lanes that have room; then, after the commit, what they gave. */
+extern void outlets_fill_claim(struct Claim *claim, int capacity);
+extern void outlets_take_claim(struct Claim *claim);
+
+/* The next message to start, or NULL; "capacity" is for providers without their own. */
+extern struct Job *outlets_next(int capacity);
+
+/* Is there room for more, and does a provider at work run out of messages? */
+typedef enum Hunger
+{
+	HUNGER_FULL, HUNGER_ROOM, HUNGER_URGENT
+} Hunger;
+
+extern Hunger outlets_hunger(int capacity);
+
+/* A transfer ended; true when a claim held down by this outlet may now get more. */
+extern bool outlet_finished(Outlet *outlet);
+
+#endif							/* NOTIFY_DISPATCH_OUTLET_H */

@@ -1,0 +1,210 @@
+/*
+ * render.c
+ *		From a claimed message to the words that go out.
+ *
+ * A template version never changes, so what was read and compiled once is
+ * good for ever.  The cache keeps CACHE_SIZE of them, and beyond that the ones
+ * that messages at hand refer to; the longest unused goes first.
+ *
+ * Texts are read in the claiming transaction and compiled outside of it, when
+ * the first message needs them: a template that does not compile is an error
+ * of its messages, not of the claim.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+
+#include "dispatch/render.h"
+#include "liquid/liquid.h"
+
+#define CACHE_SIZE	256
+
+typedef enum WordsPart
+{
+	PART_SUBJECT, PART_BODY, PART_HTML, PARTS
+} WordsPart;
+
+typedef struct Words
+{
+	dlist_node	node;			/* in "recent" */
+	MemoryContext cxt;
+	int64		version;
+	int			jobs;			/* that refer to it */
+	bool		found;
+	char	   *source[PARTS];	/* NULL where the template has none */
+	MemoryContext compiled_cxt; /* NULL until the first attempt */
+	bool		compiled;
+	LiquidTemplate *template[PARTS];
+} Words;
+
+typedef struct WordsEntry
+{
+	int64		version;		/* hash key */
+	Words	   *words;
+} WordsEntry;
+
+static MemoryContext cache_cxt = NULL;
+static HTAB *cache = NULL;
+static dlist_head recent;		/* most recently used first */
+
+void
+render_setup(MemoryContext parent)
+{
+	HASHCTL		ctl = {.keysize = sizeof(int64),.entrysize = sizeof(WordsEntry)};
+
+	cache_cxt = AllocSetContextCreate(parent, "notify_pg templates",
+									  ALLOCSET_DEFAULT_SIZES);
+	ctl.hcxt = cache_cxt;
+	cache = hash_create("notify_pg templates", CACHE_SIZE, &ctl,
+						HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	dlist_init(&recent);
+}
+
+static void
+forget(Words *words)
+{
+	hash_search(cache, &words->version, HASH_REMOVE, NULL);
+	dlist_delete(&words->node);
+	MemoryContextDelete(words->cxt);
+}
+
+static void
+make_space(void)
+{
+	dlist_node *node = dlist_is_empty(&recent) ? NULL : dlist_tail_node(&recent);
+
+	while (node && hash_get_num_entries(cache) >= CACHE_SIZE)
+	{
+		Words	   *words = dlist_container(Words, node, node);
+
+		node = dlist_has_prev(&recent, node) ? dlist_prev_node(&recent, node) : NULL;
+		if (words->jobs == 0)
+			forget(words);
+	}
+}
+
+static void
+read_source(Words *words)
+{
+	static SPIPlanPtr plan = NULL;
+	Oid			types[] = {INT8OID};
+	Datum		values[] = {Int64GetDatum(words->version)};
+	bool		any = false;
+
+	if (plan == NULL)
+	{
+		plan = SPI_prepare("SELECT subject, body, html FROM notify._template($1)", 1, types);
+		if (plan == NULL)
+			elog(ERROR, "could not prepare reading templates: %s",
+				 SPI_result_code_string(SPI_result));
+		SPI_keepplan(plan);
+	}
+	if (SPI_execute_plan(plan, values, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "notify._template() failed");
+	for (int part = 0; part < PARTS && SPI_processed > 0; part++)
+	{
+		char	   *text = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, part + 1);
+
+		words->source[part] = text ? MemoryContextStrdup(words->cxt, text) : NULL;
+		any |= text != NULL;
+	}
+	words->found = any;
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/* Enters the cache only when complete; an error leaves it under "owner". */
+static Words *
+read_words(int64 version, MemoryContext owner)
+{
+	MemoryContext cxt = AllocSetContextCreate(owner, "notify_pg template",
+											  ALLOCSET_SMALL_SIZES);
+	Words	   *words = MemoryContextAllocZero(cxt, sizeof(Words));
+	WordsEntry *entry;
+
+	words->cxt = cxt;
+	words->version = version;
+	read_source(words);
+	make_space();
+	entry = hash_search(cache, &version, HASH_ENTER, NULL);
+	entry->words = words;
+	dlist_push_head(&recent, &words->node);
+	MemoryContextSetParent(cxt, cache_cxt);
+	return words;
+}
+
+void
+render_load(Job *job)
+{
+	WordsEntry *entry;
+
+	if (job->template_version == 0)
+		return;
+	entry = hash_search(cache, &job->template_version, HASH_FIND, NULL);
+	job->words = entry ? entry->words : read_words(job->template_version, job->cxt);
+	job->words->jobs++;
+	dlist_move_head(&recent, &job->words->node);
+}
+
+void
+render_release(Job *job)
+{
+	if (job->words)
+		job->words->jobs--;
+	job->words = NULL;
+}
+
+static void
+compile(Words *words)
+{
+	MemoryContext caller;
+
+	if (words->compiled)
+		return;
+	if (words->compiled_cxt == NULL)
+		words->compiled_cxt = AllocSetContextCreate(words->cxt, "notify_pg compiled template",
+													ALLOCSET_SMALL_SIZES);
+	MemoryContextReset(words->compiled_cxt);	/* what a failure left */
+	caller = MemoryContextSwitchTo(words->compiled_cxt);
+	for (int part = 0; part < PARTS; part++)
+		words->template[part] = words->source[part] == NULL ? NULL :
+			liquid_parse(words->source[part], strlen(words->source[part]));
+	words->compiled = true;
+	MemoryContextSwitchTo(caller);
+}
+
+static const char *
+fill(Job *job, WordsPart part)
+{
+	LiquidTemplate *template = job->words->template[part];
+	StringInfoData out;
+
+	if (template == NULL)
+		return NULL;
+	initStringInfo(&out);
+	liquid_render(template, job->letter.data,
+				  part == PART_HTML ? LIQUID_HTML : LIQUID_TEXT, NULL, &out);
+	job_grow(job, out.len);
+	return out.data;
+}
+
+/* The current context must be the job's. */
+void
+render_job(Job *job)
+{
+	if (job->words == NULL)
+		return;
+	if (!job->words->found)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("template version " INT64_FORMAT " has no words",
+						job->template_version)));
+	compile(job->words);
+	job->letter.subject = fill(job, PART_SUBJECT);
+	job->letter.body = fill(job, PART_BODY);
+	if (strcmp(job->channel, "email") == 0)
+		job->letter.html = fill(job, PART_HTML);
+}

@@ -1,0 +1,318 @@
+/*
+ * send.c
+ *		Claimed messages onto the wire and their answers back.
+ *
+ * A job is in exactly one list: its outlet's queue, "sending", or "answered".
+ *
+ * What a crash can send twice is what went on the wire and is not settled.
+ * That, not only what is being sent, is held to notify_pg.max_in_flight.
+ */
+#include "postgres.h"
+
+#include "mb/pg_wchar.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "dispatch/backoff.h"
+#include "dispatch/render.h"
+#include "dispatch/send.h"
+#include "guc.h"
+#include "net/mux.h"
+
+/* A message that waited so much of its lease is not begun any more. */
+#define STALE_SHARE		2
+
+static Mux *mux = NULL;
+static int	capacity = 0;
+static int	in_flight = 0;
+static int	exposed = 0;		/* on the wire or answered from there, not settled */
+static int	answers = 0;
+static bool made_room = false;
+static dlist_head sending = DLIST_STATIC_INIT(sending);
+static dlist_head answered = DLIST_STATIC_INIT(answered);
+
+bool
+send_setup(int connections)
+{
+	capacity = connections;
+	mux = mux_create(connections);
+	return mux != NULL;
+}
+
+int
+send_fd(void)
+{
+	return mux_fd(mux);
+}
+
+int
+send_in_flight(void)
+{
+	return in_flight;
+}
+
+bool
+send_made_room(void)
+{
+	bool		result = made_room;
+
+	made_room = false;
+	return result;
+}
+
+dlist_head *
+send_answers(void)
+{
+	return &answered;
+}
+
+int
+send_answer_count(void)
+{
+	return answers;
+}
+
+void
+send_answer_settled(Job *job)
+{
+	dlist_delete(&job->node);
+	answers--;
+	if (job->exposed)
+		exposed--;
+	job_free(job);
+}
+
+void
+send_answer_rotate(Job *job)
+{
+	dlist_delete(&job->node);
+	dlist_push_tail(&answered, &job->node);
+}
+
+/* ------------------------------------------------------------- answers --- */
+
+static bool
+may_retry(SendClass class)
+{
+	return class == SEND_RETRY || class == SEND_DEFER ||
+		class == SEND_PROVIDER_DOWN || class == SEND_AUTH;
+}
+
+static void
+set_detail(SendResult *result, const char *prefix, const char *text)
+{
+	char		whole[2 * sizeof(result->detail)];
+	int			length;
+
+	snprintf(whole, sizeof(whole), "%s%s", prefix, text);
+	length = pg_mbcliplen(whole, strlen(whole), sizeof(result->detail) - 1);
+	whole[length] = '\0';
+	strlcpy(result->detail, whole, sizeof(result->detail));
+}
+
+/* It may have arrived, and it may arrive only once: that was the last attempt. */
+static void
+forbid_repeat(SendResult *result)
+{
+	char		detail[sizeof(result->detail)];
+
+	strlcpy(detail, result->detail, sizeof(detail));
+	result->class = SEND_PERMANENT_MESSAGE;
+	set_detail(result, "ambiguous: ", detail);
+}
+
+/* The result stands: decide what follows from it and queue it to be settled. */
+static void
+answer(Job *job)
+{
+	SendResult *result = &job->result;
+	BackoffLimit limit = {job->max_attempts, job->expires_at, notify_now()};
+
+	if (job->letter.at_most_once && result->ambiguous && result->class != SEND_OK)
+		forbid_repeat(result);
+	job->retry_ms = may_retry(result->class) ?
+		backoff_ms(job->letter.attempt, result->retry_after, &limit) : -1;
+	job->answered_at = ticks_us();
+	dlist_push_tail(&answered, &job->node);
+	answers++;
+}
+
+/* An answer of our own making. */
+static void
+answer_with(Job *job, SendClass class, const char *detail)
+{
+	memset(&job->result, 0, sizeof(job->result));
+	job->result.class = class;
+	job->result.retry_after = -1;
+	set_detail(&job->result, "", detail);
+	answer(job);
+}
+
+/* ------------------------------------------------------------ starting --- */
+
+/* A fault of this server rather than of the message: worth another attempt. */
+static bool
+is_passing(int sqlstate)
+{
+	return ERRCODE_TO_CATEGORY(sqlstate) == ERRCODE_INSUFFICIENT_RESOURCES ||
+		ERRCODE_TO_CATEGORY(sqlstate) == ERRCODE_OPERATOR_INTERVENTION;
+}
+
+/*
+ * Render it and make its transfer.  No SQL runs here, so an error is caught
+ * without a subtransaction; what it leaves is in the job's context.
+ */
+static bool
+prepare(Job *job)
+{
+	MemoryContext caller = MemoryContextSwitchTo(job->cxt);
+	volatile bool good = false;
+
+	PG_TRY();
+	{
+		render_job(job);
+		if (!job->outlet->inbox)
+			job->transfer = transfer_begin(job->outlet->provider, &job->letter, job->cxt);
+		good = true;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		MemoryContextSwitchTo(job->cxt);
+		edata = CopyErrorData();
+		FlushErrorState();
+		answer_with(job, is_passing(edata->sqlerrcode) ? SEND_RETRY : SEND_PERMANENT_MESSAGE,
+					edata->message);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
+	return good;
+}
+
+/* Seen by its recipient in the very transaction that settles it. */
+static void
+deliver_to_inbox(Job *job)
+{
+	if (job->letter.body == NULL)
+		answer_with(job, SEND_PERMANENT_MESSAGE, "the template has no body for the inbox");
+	else
+		answer_with(job, SEND_OK, "");
+}
+
+static void
+put_on_wire(Job *job)
+{
+	transfer_set_owner(job->transfer, job);
+	if (!mux_add(mux, transfer_easy(job->transfer)))
+	{
+		transfer_end(job->transfer, CURLE_FAILED_INIT, &job->result);
+		job->transfer = NULL;
+		answer_with(job, SEND_RETRY, "the transfer could not be started");
+		return;
+	}
+	dlist_push_tail(&sending, &job->node);
+	in_flight++;
+	exposed++;
+	job->exposed = true;
+	job->outlet->sending++;
+}
+
+static void
+start_job(Job *job)
+{
+	job->begun_at = ticks_us();
+	if (job->begun_at - job->claimed_at > (int64) notify_lease * 1000000 / STALE_SHARE)
+		answer_with(job, SEND_RETRY, "not sent: it waited too long for its provider");
+	else if (!prepare(job))
+		return;
+	else if (job->outlet->inbox)
+		deliver_to_inbox(job);
+	else
+		put_on_wire(job);
+}
+
+/* ------------------------------------------------------------- pumping --- */
+
+static void
+finish(CURL *easy, CURLcode code)
+{
+	Transfer   *transfer = transfer_of(easy);
+	Job		   *job = transfer_owner(transfer);
+
+	transfer_end(transfer, code, &job->result);
+	job->transfer = NULL;
+	dlist_delete(&job->node);
+	in_flight--;
+	job->outlet->sending--;
+	if (outlet_finished(job->outlet))
+		made_room = true;
+	answer(job);
+}
+
+static bool
+finish_done(void)
+{
+	CURLcode	code;
+	CURL	   *easy;
+	bool		any = false;
+
+	while ((easy = mux_next_done(mux, &code)) != NULL)
+	{
+		finish(easy, code);
+		any = true;
+	}
+	return any;
+}
+
+static bool
+start_waiting(void)
+{
+	Job		   *job;
+	bool		any = false;
+
+	while (exposed < capacity && (job = outlets_next(capacity)) != NULL)
+	{
+		start_job(job);
+		any = true;
+	}
+	return any;
+}
+
+void
+send_pump(void)
+{
+	mux_run(mux);
+	finish_done();
+	if (start_waiting())
+		mux_run(mux);
+	finish_done();
+}
+
+/*
+ * What has no answer yet is dropped; its rows stay claimed, and the next
+ * dispatcher of this slot frees them.  Answers remain to be settled.
+ */
+void
+send_abandon(void)
+{
+	mux_run(mux);
+	finish_done();
+	while (!dlist_is_empty(&sending))
+	{
+		Job		   *job = dlist_container(Job, node, dlist_pop_head_node(&sending));
+
+		mux_remove(mux, transfer_easy(job->transfer));
+		transfer_end(job->transfer, CURLE_ABORTED_BY_CALLBACK, &job->result);
+		job->transfer = NULL;
+		in_flight--;
+		job->outlet->sending--;
+		if (job->letter.at_most_once)
+			answer_with(job, SEND_PERMANENT_MESSAGE,
+						"ambiguous: the dispatcher stopped while it was being sent");
+		else
+			job_free(job);
+	}
+	mux_destroy(mux);
+	mux = NULL;
+}

@@ -1,0 +1,34 @@
+/*
+ * send.h
+ *		Claimed messages onto the wire and their answers back.
+ *
+ * No SQL runs here and no transaction is open.  Whatever happens to a message
+ * ends as an answer of its own: nothing raised here touches its neighbours.
+ */
+#ifndef NOTIFY_DISPATCH_SEND_H
+#define NOTIFY_DISPATCH_SEND_H
+
+#include "dispatch/claim.h"
+
+/* False with errno when the mux cannot be made. */
+extern bool send_setup(int capacity);
+extern int	send_fd(void);
+
+/* Drive the transfers, take answers, start what fits. */
+extern void send_pump(void);
+
+extern int	send_in_flight(void);
+
+/* True once after a provider that had no room got some. */
+extern bool send_made_room(void);
+
+/* Answers to settle, oldest first. */
+extern dlist_head *send_answers(void);
+extern int	send_answer_count(void);
+extern void send_answer_settled(Job *job);
+extern void send_answer_rotate(Job *job);
+
+/* Stop: abandon what is not answered and close. */
+extern void send_abandon(void);
+
+#endif							/* NOTIFY_DISPATCH_SEND_H */

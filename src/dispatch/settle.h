@@ -1,0 +1,25 @@
+/*
+ * settle.h
+ *		Writing answers down.
+ */
+#ifndef NOTIFY_DISPATCH_SETTLE_H
+#define NOTIFY_DISPATCH_SETTLE_H
+
+#include "dispatch/claim.h"
+
+/* One batch: the oldest answers.  Sums are for the counters. */
+typedef struct Settlement
+{
+	int			slot;
+	int64		boot;
+	Job		  **jobs;
+	int			njobs;
+	int64		accepted;		/* the rest were no longer ours */
+	int			sent;
+	int			again;			/* to be tried once more */
+} Settlement;
+
+extern void settle_take(Settlement *settlement, dlist_head *answers, int most);
+extern void settle_run(Settlement *settlement);
+
+#endif							/* NOTIFY_DISPATCH_SETTLE_H */
