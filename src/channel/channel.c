@@ -1,0 +1,301 @@
+/*
+ * channel.c
+ *		Providers and transfers: who owns what, and for how long.
+ *
+ * A provider owns its transfers.  A transfer keeps one libcurl handle with
+ * the options that never change set once; between letters it waits in the
+ * provider's idle list (at most POOL_LIMIT of them).  What belongs to one
+ * letter lies in the caller's memory context and is taken off the handle by
+ * transfer_end().
+ *
+ * Everything palloc'd hangs on the provider's own context; a reset callback
+ * frees the libcurl handles with it, whichever way the context goes.
+ *
+ * No state is shared between processes.
+ */
+#include "postgres.h"
+
+#include "channel/classify.h"
+#include "channel/provider.h"
+#include "utils/memutils.h"
+
+#define POOL_LIMIT 1024			/* idle transfers kept per provider */
+
+static const Adapter *const adapters[] = {
+	&webhook_adapter, &smtp_adapter, &inbox_adapter
+};
+
+/* The adapter of the inbox: its letters are rows, and none takes to a wire. */
+static void *
+inbox_read(const Settings *settings)
+{
+	return NULL;
+}
+
+const Adapter inbox_adapter = {.name = "inbox", .read = inbox_read};
+
+void
+easy_check(CURLcode code)
+{
+	if (code == CURLE_OK)
+		return;
+	ereport(ERROR,
+			(errcode(code == CURLE_OUT_OF_MEMORY ? ERRCODE_OUT_OF_MEMORY : ERRCODE_INTERNAL_ERROR),
+			 errmsg("could not prepare a transfer: %s", curl_easy_strerror(code))));
+}
+
+static const Adapter *
+find_adapter(const char *name)
+{
+	size_t		i;
+
+	for (i = 0; i < lengthof(adapters); i++)
+		if (strcmp(adapters[i]->name, name) == 0)
+			return adapters[i];
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("unknown adapter \"%s\"", name),
+			 errhint("The adapters are webhook, smtp and inbox.")));
+	return NULL;
+}
+
+static void *
+read_settings(const Adapter *adapter, Jsonb *json, bool draft)
+{
+	Settings	settings = {adapter->name, json, draft};
+
+	settings_check(&settings, adapter->settings, adapter->setting_count);
+	return adapter->read(&settings);
+}
+
+void
+provider_check(const char *adapter, Jsonb *settings)
+{
+	(void) read_settings(find_adapter(adapter), settings, true);
+}
+
+static void
+free_handle(Transfer *transfer)
+{
+	talk_close(&transfer->talk);
+	curl_easy_cleanup(transfer->easy);
+}
+
+/* Reset callback of the provider's context */
+static void
+free_handles(void *data)
+{
+	Provider   *provider = data;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &provider->transfers)
+		free_handle(dlist_container(Transfer, node, iter.cur));
+}
+
+static Provider *
+make_provider(const char *name, MemoryContext cxt)
+{
+	Provider   *provider = MemoryContextAllocZero(cxt, sizeof(Provider));
+	MemoryContextCallback *callback = MemoryContextAlloc(cxt, sizeof(MemoryContextCallback));
+
+	provider->cxt = cxt;
+	provider->name = MemoryContextStrdup(cxt, name);
+	dlist_init(&provider->transfers);
+	slist_init(&provider->idle);
+	callback->func = free_handles;
+	callback->arg = provider;
+	MemoryContextRegisterResetCallback(cxt, callback);
+	return provider;
+}
+
+Provider *
+provider_open(const char *name, const char *adapter, Jsonb *settings, MemoryContext cxt)
+{
+	MemoryContext own = AllocSetContextCreate(cxt, "notify_pg provider", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext before = MemoryContextSwitchTo(own);
+	Provider   *provider = NULL;
+
+	PG_TRY();
+	{
+		easy_check(curl_global_init(CURL_GLOBAL_DEFAULT));
+		provider = make_provider(name, own);
+		provider->adapter = find_adapter(adapter);
+		provider->config = read_settings(provider->adapter, settings, false);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(before);
+		MemoryContextDelete(own);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(before);
+	return provider;
+}
+
+void
+provider_close(Provider *provider)
+{
+	provider->closed = true;
+	if (provider->busy_count == 0)
+		MemoryContextDelete(provider->cxt);
+}
+
+static Transfer *
+make_transfer(Provider *provider)
+{
+	Transfer   *transfer = MemoryContextAllocZero(provider->cxt, sizeof(Transfer));
+
+	transfer->provider = provider;
+	transfer->easy = curl_easy_init();
+	if (transfer->easy == NULL)
+	{
+		pfree(transfer);
+		easy_check(CURLE_OUT_OF_MEMORY);
+	}
+	transfer->talk.easy = transfer->easy;
+	dlist_push_tail(&provider->transfers, &transfer->node);
+	return transfer;
+}
+
+static Transfer *
+take_transfer(Provider *provider)
+{
+	Transfer   *transfer;
+
+	if (slist_is_empty(&provider->idle))
+		transfer = make_transfer(provider);
+	else
+	{
+		transfer = slist_container(Transfer, idle_node, slist_pop_head_node(&provider->idle));
+		provider->idle_count--;
+	}
+	provider->busy_count++;
+	return transfer;
+}
+
+static void
+release_transfer(Transfer *transfer)
+{
+	Provider   *provider = transfer->provider;
+
+	transfer->owner = NULL;
+	provider->busy_count--;
+	if (transfer->dressed && provider->idle_count < POOL_LIMIT && !provider->closed)
+	{
+		slist_push_head(&provider->idle, &transfer->idle_node);
+		provider->idle_count++;
+	}
+	else
+	{
+		dlist_delete(&transfer->node);
+		free_handle(transfer);
+		pfree(transfer);
+	}
+	if (provider->closed && provider->busy_count == 0)
+		MemoryContextDelete(provider->cxt);
+}
+
+static void
+dress(Transfer *transfer)
+{
+	easy_set(transfer, CURLOPT_PRIVATE, transfer);
+	easy_set(transfer, CURLOPT_ERRORBUFFER, transfer->error);
+	transfer->provider->adapter->dress(transfer);
+	transfer->dressed = true;
+}
+
+/* Forget the letter before.  The reply's text is ended by its length. */
+static void
+forget_letter(Transfer *transfer)
+{
+	Reply	   *reply = &transfer->reply;
+
+	memset(&transfer->wire, 0, sizeof(transfer->wire));
+	reply->received = reply->length = 0;
+	reply->overflow = reply->line_open = false;
+	reply->text[0] = reply->retry_after[0] = reply->reference[0] = '\0';
+	reply->code = 0;
+	reply->stage = SMTP_CONNECT;
+	transfer->error[0] = '\0';
+	transfer->own_address = false;
+}
+
+/* Make the handle ready for a letter; give it back if that cannot be. */
+static pg_noinline void
+prepare(Transfer *transfer, const Letter *letter)
+{
+	const Adapter *adapter = transfer->provider->adapter;
+
+	PG_TRY();
+	{
+		forget_letter(transfer);
+		if (!transfer->dressed)
+			dress(transfer);
+		adapter->begin(transfer, letter);
+	}
+	PG_CATCH();
+	{
+		adapter->finish(transfer);
+		release_transfer(transfer);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+}
+
+Transfer *
+transfer_begin(Provider *provider, const Letter *letter, MemoryContext cxt)
+{
+	MemoryContext before;
+	Transfer   *transfer;
+
+	if (provider->adapter->begin == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("letters of adapter \"%s\" are not sent over a network",
+						provider->adapter->name)));
+	transfer = take_transfer(provider);
+	before = MemoryContextSwitchTo(cxt);
+	prepare(transfer, letter);
+	MemoryContextSwitchTo(before);
+	return transfer;
+}
+
+CURL *
+transfer_easy(Transfer *transfer)
+{
+	return transfer->easy;
+}
+
+void
+transfer_set_owner(Transfer *transfer, void *owner)
+{
+	transfer->owner = owner;
+}
+
+void *
+transfer_owner(Transfer *transfer)
+{
+	return transfer->owner;
+}
+
+Transfer *
+transfer_of(CURL *easy)
+{
+	char	   *transfer = NULL;
+
+	(void) curl_easy_getinfo(easy, CURLINFO_PRIVATE, &transfer);
+	return (Transfer *) transfer;
+}
+
+void
+transfer_end(Transfer *transfer, CURLcode code, SendResult *result)
+{
+	memset(result, 0, sizeof(*result));
+	result->class = SEND_RETRY;
+	result->retry_after = -1;
+	transfer->reply.text[transfer->reply.length] = '\0';
+	transfer->provider->adapter->classify(transfer, code, result);
+	transfer->provider->adapter->finish(transfer);
+	release_transfer(transfer);
+}

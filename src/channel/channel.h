@@ -1,0 +1,98 @@
+/*
+ * channel.h
+ *		Letters out, results back: what the dispatcher sees of a channel.
+ *
+ * A provider is a configured way to serve a channel.  For each letter the
+ * dispatcher calls transfer_begin(), drives the handle transfer_easy() through
+ * its mux, and calls transfer_end() when the mux says the handle is done (the
+ * handle must be out of the mux by then; mux_next_done() and mux_remove() see
+ * to that).  To abandon a transfer: mux_remove(), then transfer_end() with
+ * CURLE_ABORTED_BY_CALLBACK.
+ *
+ * Errors: provider_open() and transfer_begin() may ereport(ERROR) and leave
+ * nothing behind; the others do not raise.  Callbacks of libcurl never do.
+ */
+#ifndef NOTIFY_CHANNEL_H
+#define NOTIFY_CHANNEL_H
+
+#include <curl/curl.h>
+
+#include "datatype/timestamp.h"
+#include "utils/jsonb.h"
+
+typedef enum SendClass
+{
+	SEND_OK,
+	SEND_RETRY,					/* try again later */
+	SEND_DEFER,					/* told to slow down */
+	SEND_PERMANENT_MESSAGE,		/* this message will never go */
+	SEND_PERMANENT_RECIPIENT,	/* this address is no more */
+	SEND_PROVIDER_DOWN,			/* the provider, not the message */
+	SEND_AUTH					/* our standing with the provider */
+} SendClass;
+
+/* "ok", "retry", "defer", "permanent_message", … */
+extern const char *send_class_name(SendClass class);
+
+typedef struct SendResult
+{
+	SendClass	class;
+	int			code;			/* HTTP status or SMTP reply code, 0 none */
+	bool		ambiguous;		/* the request may have been accepted */
+	int64		retry_after;	/* ms in [0, 24 h], -1 none */
+	char		reference[256]; /* the provider's id for it, or "" */
+	char		detail[512];	/* bounded, valid text, no control characters */
+} SendResult;
+
+typedef struct Letter
+{
+	int64		message;
+	int64		event;
+	int			attempt;
+	TimestampTz created;
+	const char *type;			/* event type or rule name */
+	const char *recipient;
+	const char *address;		/* may be "" for a webhook: the provider's URL */
+	const char *subject;		/* these three may be NULL */
+	const char *body;
+	const char *html;
+	Jsonb	   *data;			/* may be NULL */
+	bool		at_most_once;	/* no HTTP connection is reused: libcurl by itself
+								 * repeats a request that got no answer there */
+} Letter;
+
+typedef struct Provider Provider;
+typedef struct Transfer Transfer;
+
+/*
+ * The provider lives in a context of its own below cxt.  The settings have
+ * their secrets put in.
+ */
+extern Provider *provider_open(const char *name, const char *adapter,
+							   Jsonb *settings, MemoryContext cxt);
+
+/* It goes when its last transfer has ended. */
+extern void provider_close(Provider *provider);
+
+/* Raise what is wrong with settings that may still name secrets. */
+extern void provider_check(const char *adapter, Jsonb *settings);
+
+/* Raise what is wrong with an address for a channel. */
+extern void address_check(const char *channel, const char *address);
+
+/*
+ * What the request needs is copied into cxt, which must live until
+ * transfer_end(); the caller gets rid of it then.  An error here means that
+ * the letter cannot be put on the wire.
+ */
+extern Transfer *transfer_begin(Provider *provider, const Letter *letter, MemoryContext cxt);
+extern CURL *transfer_easy(Transfer *transfer);
+extern void transfer_set_owner(Transfer *transfer, void *owner);
+extern void *transfer_owner(Transfer *transfer);
+
+/* The transfer whose handle this is (mux_next_done() gives handles) */
+extern Transfer *transfer_of(CURL *easy);
+
+extern void transfer_end(Transfer *transfer, CURLcode code, SendResult *result);
+
+#endif							/* NOTIFY_CHANNEL_H */

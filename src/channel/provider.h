@@ -1,0 +1,109 @@
+/*
+ * provider.h
+ *		What the files of the channel room share: providers, transfers, and the
+ *		adapters that know a protocol.
+ *
+ * An adapter is a protocol written in C.  It reads and checks a provider's
+ * settings, dresses a handle with what never changes, puts one letter on it,
+ * and says what the answer means.  All else (pools, buffers, life times) is
+ * channel.c's.
+ */
+#ifndef NOTIFY_CHANNEL_PROVIDER_H
+#define NOTIFY_CHANNEL_PROVIDER_H
+
+#include "channel/channel.h"
+#include "channel/settings.h"
+#include "lib/ilist.h"
+#include "net/talk.h"
+#include "net/wire.h"
+
+#define REPLY_KEPT 8192			/* bytes of an answer kept for a look */
+#define REPLY_LIMIT (1024 * 1024)	/* an answer longer than this is cut off */
+
+/* The part of a conversation an SMTP reply belongs to */
+typedef enum SmtpStage
+{
+	SMTP_CONNECT,				/* greeting, EHLO, STARTTLS */
+	SMTP_AUTH,
+	SMTP_RESET,					/* after a refusal, on a kept connection */
+	SMTP_MAIL,
+	SMTP_RCPT,
+	SMTP_DATA,
+	SMTP_MESSAGE				/* the message itself */
+} SmtpStage;
+
+/* What came back.  Filled in callbacks of libcurl, so of fixed size. */
+typedef struct Reply
+{
+	size_t		received;		/* bytes of headers and body, kept or not */
+	bool		overflow;		/* was cut off at REPLY_LIMIT */
+	size_t		length;			/* bytes kept in text */
+	char		text[REPLY_KEPT + 1];	/* HTTP body, or last SMTP reply */
+	char		retry_after[64];	/* header, as it came */
+	char		reference[256]; /* header with the provider's id, as it came */
+	int			code;			/* of the last SMTP reply */
+	bool		line_open;		/* more lines of that reply are to come */
+	SmtpStage	stage;
+} Reply;
+
+typedef struct Adapter
+{
+	const char *name;
+	const SettingSpec *settings;
+	int			setting_count;
+
+	/* Check and keep what the settings say, in CurrentMemoryContext. */
+	void	   *(*read) (const Settings *settings);
+	/* Options that are the same for every letter; NULL: never on a wire */
+	void		(*dress) (Transfer *transfer);
+	/* Put a letter on it, allocating in CurrentMemoryContext. */
+	void		(*begin) (Transfer *transfer, const Letter *letter);
+	/* Take what begin set off it again; must not raise */
+	void		(*finish) (Transfer *transfer);
+	/* Say what the answer means; must not raise */
+	void		(*classify) (Transfer *transfer, CURLcode code, SendResult *result);
+} Adapter;
+
+struct Provider
+{
+	const char *name;
+	const Adapter *adapter;
+	void	   *config;			/* what the adapter's read() returned */
+	MemoryContext cxt;			/* holds all of it */
+	dlist_head	transfers;		/* all, idle or not */
+	slist_head	idle;
+	int			idle_count;
+	int			busy_count;
+	bool		closed;
+};
+
+struct Transfer
+{
+	Talk		talk;			/* first: what the mux knows of it */
+	dlist_node	node;			/* in Provider.transfers */
+	slist_node	idle_node;		/* in Provider.idle */
+	Provider   *provider;
+	CURL	   *easy;
+	void	   *owner;
+	void	   *state;			/* the adapter's, for this handle */
+	const char *body;			/* what is sent */
+	size_t		length;
+	bool		own_address;	/* goes to the letter's address, not the provider's */
+	bool		dressed;		/* the options that never change are set */
+	const char *url;			/* the last URL set; NULL: must be set again */
+	WireReport	wire;
+	Reply		reply;
+	char		error[CURL_ERROR_SIZE];
+};
+
+extern const Adapter webhook_adapter;
+extern const Adapter smtp_adapter;
+extern const Adapter inbox_adapter;
+
+/* Raise when libcurl refuses an option. */
+extern void easy_check(CURLcode code);
+
+#define easy_set(transfer, option, value) \
+	easy_check(curl_easy_setopt((transfer)->easy, option, value))
+
+#endif							/* NOTIFY_CHANNEL_PROVIDER_H */

@@ -1,0 +1,49 @@
+/*
+ * liquid.h
+ *		Liquid templates: from source to a compiled form, and from that and a
+ *		jsonb document to words.
+ *
+ * A template is compiled once and rendered any number of times; rendering
+ * changes nothing in it.  Nothing here runs SQL or keeps state between calls,
+ * but for the formatters that locale.c caches per process.
+ *
+ * data.recipient.locale and data.recipient.time_zone, both optional, decide how
+ * numbers, amounts and dates read.
+ */
+#ifndef NOTIFY_LIQUID_LIQUID_H
+#define NOTIFY_LIQUID_LIQUID_H
+
+#include "lib/stringinfo.h"
+#include "utils/jsonb.h"
+
+typedef struct LiquidTemplate LiquidTemplate;
+
+typedef enum LiquidFormat
+{
+	LIQUID_TEXT,
+	LIQUID_HTML					/* every output is escaped unless | raw */
+} LiquidFormat;
+
+/*
+ * Compile.  Everything is palloc'd in the current memory context.  A fault is
+ * an ERROR with the line, the column and the offending token as detail.
+ */
+extern LiquidTemplate *liquid_parse(const char *source, int len);
+
+/*
+ * Render onto "out".  "partials" maps the names that {% render %} and
+ * {% include %} use to sources, and may be NULL.  Passing a limit is an ERROR
+ * of class 54, a fault in the data one of class 22.
+ */
+extern void liquid_render(const LiquidTemplate *t, Jsonb *data, LiquidFormat format,
+						  Jsonb *partials, StringInfo out);
+
+/* What a template may use.  Passing any of them is an ERROR of its own. */
+#define LIQUID_MAX_SOURCE	(4 * 1024 * 1024)	/* bytes of one source */
+#define LIQUID_MAX_NESTING	100		/* blocks or brackets within each other */
+#define LIQUID_MAX_PARTIALS	50		/* partials within each other */
+#define LIQUID_MAX_OUTPUT	(16 * 1024 * 1024)	/* bytes of words */
+#define LIQUID_MAX_STEPS	(4 * 1000 * 1000)	/* nodes, iterations, comparisons */
+#define LIQUID_MAX_MEMORY	(64 * 1024 * 1024)	/* bytes made by filters and captures */
+
+#endif							/* NOTIFY_LIQUID_LIQUID_H */

@@ -1,0 +1,52 @@
+/*
+ * locale.h
+ *		Numbers, amounts, dates and letters, as a locale has them, through ICU.
+ */
+#ifndef NOTIFY_LIQUID_LOCALE_H
+#define NOTIFY_LIQUID_LOCALE_H
+
+#include "liquid/render.h"
+
+typedef enum LiquidNumberStyle
+{
+	NUMBER_PLAIN,
+	NUMBER_PERCENT,
+	NUMBER_MONEY
+} LiquidNumberStyle;
+
+/* Names that strftime needs. */
+typedef enum LiquidNames
+{
+	NAMES_MONTH,				/* n from 0 */
+	NAMES_MONTH_SHORT,
+	NAMES_DAY,					/* n from 0, Sunday */
+	NAMES_DAY_SHORT,
+	NAMES_AM_PM
+} LiquidNames;
+
+/* The recipient's, from the document; "en" and "UTC" when it has none. */
+extern const char *liquid_locale(LiquidRender *r);
+extern const char *liquid_zone(LiquidRender *r);
+
+/*
+ * "digits" is plain decimal text; "fraction" how many digits are to follow the
+ * point, or negative for as many as the style has.
+ */
+extern LiquidValue liquid_format_number(const char *locale, LiquidNumberStyle style,
+										const char *currency, int fraction,
+										const char *digits);
+
+/* An ISO 4217 code that exists; upper case. */
+extern bool liquid_is_currency(const char *code);
+
+/* short, medium, long or full; NULL leaves the part out. */
+extern LiquidValue liquid_format_time(const char *locale, const char *zone,
+									  const char *date_style, const char *time_style,
+									  double seconds);
+
+extern const char *liquid_name(const char *locale, LiquidNames names, int n);
+
+extern LiquidValue liquid_upper(LiquidValue text);
+extern LiquidValue liquid_lower(LiquidValue text);
+
+#endif							/* NOTIFY_LIQUID_LOCALE_H */
