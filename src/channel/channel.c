@@ -77,7 +77,7 @@ provider_check(const char *adapter, Jsonb *settings)
 static void
 free_handle(Transfer *transfer)
 {
-	talk_close(&transfer->talk);
+	talk_free(&transfer->talk);
 	curl_easy_cleanup(transfer->easy);
 }
 

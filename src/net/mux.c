@@ -402,8 +402,6 @@ next_talk(Mux *mux, CURLcode *code)
 	talk_rest(talk);
 	if (talk->state == TALK_IDLE)
 		move_talk(talk, &mux->idle);
-	else
-		talk_close(talk);
 	return talk->easy;
 }
 

@@ -9,9 +9,10 @@
  * waiting.  What follows is said and heard here, through curl_easy_send() and
  * curl_easy_recv(), which do not wait either.
  *
- * Each conversation has a multi handle of its own.  In a common one, libcurl
- * would take a connection that is in our hands for an idle one, and drop it
- * when it finds unread input on it.
+ * Each conversation has a multi handle of its own (it outlives connections, for
+ * the names and certificates it caches).  In a common one, libcurl would take a
+ * connection that is in our hands for an idle one, and drop it when it finds
+ * unread input on it.
  *
  * A connection may be kept for the next conversation of the same handle.  If
  * a kept one turns out to be dead before anything was heard on it, a new one
@@ -315,14 +316,12 @@ talk_tick(Talk *talk, int64_t now)
 void
 talk_rest(Talk *talk)
 {
-	talk->over = false;
-	if (talk->state != TALK_OPEN)
-		return;
-	if (!talk->keep)
+	if (talk->state != TALK_OPEN || !talk->keep)
 	{
 		talk_close(talk);
 		return;
 	}
+	talk->over = false;
 	talk->state = TALK_IDLE;
 	talk->idle_since = wire_clock();
 	talk_say(talk, NULL, 0);
@@ -332,15 +331,22 @@ talk_rest(Talk *talk)
 void
 talk_close(Talk *talk)
 {
+	bool		ended = talk->state == TALK_IDLE || (talk->state == TALK_OPEN && talk->over);
 	size_t		sent;
 
 	if (talk->linked)
 		dlist_delete(&talk->node);
 	talk->linked = talk->over = false;
-	if ((talk->state == TALK_OPEN || talk->state == TALK_IDLE) && talk->said == talk->length)
+	if (ended && talk->said == talk->length)
 		(void) curl_easy_send(talk->easy, talk->protocol->farewell,
 							  strlen(talk->protocol->farewell), &sent);
 	drop_connection(talk);
+}
+
+void
+talk_free(Talk *talk)
+{
+	talk_close(talk);
 	if (talk->multi)
 		(void) curl_multi_cleanup(talk->multi);
 	talk->multi = NULL;

@@ -79,7 +79,10 @@ extern void talk_tick(Talk *talk, int64_t now);	/* its time has come */
 extern int64_t talk_next_tick(const Talk *talk);
 extern void talk_rest(Talk *talk);	/* it is over: keep the connection or close */
 
-/* Say farewell, close the connection, leave the mux's list */
+/* Close the connection, with a farewell if it is over; leave the mux's list */
 extern void talk_close(Talk *talk);
+
+/* Close, and give back what is kept for another connection */
+extern void talk_free(Talk *talk);
 
 #endif							/* NOTIFY_NET_TALK_H */

@@ -6,9 +6,6 @@ SET search_path = channel_test, pg_catalog;
 --
 -- channel: what does not need a wire: mail, classes, guard, signatures, checks
 --
-SET client_min_messages = warning;
-CREATE EXTENSION IF NOT EXISTS notify_pg;
-RESET client_min_messages;
 CREATE FUNCTION mime(from_name text, sender text, recipient text, reply_to text,
     subject text, body text, html text, date bigint) RETURNS text LANGUAGE c AS :'unit', 'test_mime';
 CREATE FUNCTION html(text) RETURNS text LANGUAGE c STRICT AS :'unit', 'test_html';

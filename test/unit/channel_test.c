@@ -47,8 +47,6 @@ PG_FUNCTION_INFO_V1(test_sign);
 PG_FUNCTION_INFO_V1(test_exchange);
 PG_FUNCTION_INFO_V1(test_bench);
 
-#define EXCHANGE_LIMIT 20000	/* ms */
-
 static char *
 text_argument(FunctionCallInfo fcinfo, int number)
 {
@@ -381,10 +379,10 @@ describe(const SendResult *result)
 }
 
 static char *
-deliver_one(Provider *provider, const Letter *letter, Mux *mux, Script *script)
+deliver_one(Provider *provider, const Letter *letter, Mux *mux, Script *script, int patience)
 {
 	Transfer   *transfer = transfer_begin(provider, letter, CurrentMemoryContext);
-	int64		until = wire_clock() + EXCHANGE_LIMIT;
+	int64		until = wire_clock() + patience;
 	CURLcode	code = CURLE_ABORTED_BY_CALLBACK;
 	SendResult	result;
 
@@ -440,8 +438,9 @@ put_line(ArrayBuildState **lines, char *line)
 
 /*
  * exchange(adapter, settings text, script text[], address, subject, body,
- * html, letters int, at_most_once) returns text[]: a line for each letter, one
- * about the connections, one about the time, and what the server was sent.
+ * html, letters int, at_most_once, patience int) returns text[]: a line for
+ * each letter, one about the connections, one about the time, and what the
+ * server was sent.  A letter is abandoned after patience ms.
  */
 Datum
 test_exchange(PG_FUNCTION_ARGS)
@@ -465,7 +464,7 @@ test_exchange(PG_FUNCTION_ARGS)
 							 settings_with_port(text_argument(fcinfo, 1), script.port),
 							 CurrentMemoryContext);
 	for (i = 0; i < PG_GETARG_INT32(7); i++)
-		put_line(&lines, deliver_one(provider, &letter, mux, &script));
+		put_line(&lines, deliver_one(provider, &letter, mux, &script, PG_GETARG_INT32(9)));
 	provider_close(provider);
 	mux_destroy(mux);
 	hang_up(&script);
