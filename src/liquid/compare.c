@@ -7,6 +7,7 @@
 #include "miscadmin.h"
 
 #include "liquid/number.h"
+#include "liquid/text.h"
 #include "liquid/value.h"
 
 static bool
@@ -80,16 +81,6 @@ liquid_equal(LiquidValue a, LiquidValue b)
 }
 
 static bool
-string_contains(LiquidValue a, LiquidValue b)
-{
-	b = liquid_text(b);
-	for (int i = 0; i + b.len <= a.len; i++)
-		if (memcmp(a.u.string + i, b.u.string, b.len) == 0)
-			return true;
-	return false;
-}
-
-static bool
 array_contains(LiquidValue a, LiquidValue b)
 {
 	for (int64 i = 0, n = liquid_count(a); i < n; i++)
@@ -106,7 +97,7 @@ liquid_contains(LiquidValue a, LiquidValue b)
 	if (!liquid_is_true(b))
 		return false;
 	if (a.kind == LIQUID_STRING)
-		return string_contains(a, b);
+		return liquid_find_text(a, 0, liquid_text(b)) >= 0;
 	if (liquid_is_array(a))
 		return array_contains(a, b);
 	if (a.kind == LIQUID_OBJECT && b.kind == LIQUID_STRING)

@@ -35,10 +35,10 @@ typedef struct DateReader
 	int			offset;			/* seconds east of UTC */
 } DateReader;
 
-static const char *const month_words[] = {"january", "february", "march", "april", "may", "june", "july",
-"august", "september", "october", "november", "december"};
-static const char *const day_words[] = {"sunday", "monday", "tuesday", "wednesday", "thursday", "friday",
-"saturday"};
+static const char *const month_words[] = {"january", "february", "march", "april", "may", "june",
+"july", "august", "september", "october", "november", "december"};
+static const char *const day_words[] = {"sunday", "monday", "tuesday", "wednesday", "thursday",
+"friday", "saturday"};
 
 /* Up to "most" digits; how many there were. */
 static int

@@ -62,8 +62,7 @@ bit_of_integer(LiquidValue i, LiquidValue property)
 
 	if (property.kind != LIQUID_INTEGER)
 		liquid_filter_error("cannot select the property \"%s\" of a number",
-							pnstrdup(liquid_text(property).u.string,
-									 Min(liquid_text(property).len, 60)));
+							liquid_clip_value(property));
 	return liquid_integer(n < 0 ? 0 : (i.u.integer >> n) & 1);
 }
 

@@ -34,7 +34,8 @@ typedef struct LiquidFilter
 extern const LiquidFilter *liquid_find_filter(LiquidName name);
 extern const char *liquid_similar_filter(LiquidName name);
 extern const char *liquid_filter_usage(const LiquidFilter *filter);
-extern void liquid_filter_error(const char *fmt,...) pg_attribute_printf(1, 2) pg_attribute_noreturn();
+extern void liquid_filter_error(const char *fmt,...)
+			pg_attribute_printf(1, 2) pg_attribute_noreturn();
 
 /* The n'th argument, nil when it was not given. */
 static inline LiquidValue

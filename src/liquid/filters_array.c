@@ -49,8 +49,6 @@ filter_join(LiquidRender *r, LiquidValue input, const LiquidArguments *args)
 		if (i > 0)
 			appendBinaryStringInfo(&buf, glue.u.string, glue.len);
 		liquid_append(&buf, items->items[i]);
-		if (buf.len > LIQUID_MAX_MEMORY)
-			liquid_charge(r, buf.len);
 	}
 	return liquid_string(buf.data, buf.len);
 }
@@ -178,7 +176,8 @@ filter_uniq(LiquidRender *r, LiquidValue input, const LiquidArguments *args)
 static LiquidValue
 filter_default(LiquidRender *r, LiquidValue input, const LiquidArguments *args)
 {
-	bool		missing = liquid_is_true(args->named) ? liquid_is_nil(input) : !liquid_is_true(input);
+	bool		allow_false = liquid_is_true(args->named);
+	bool		missing = allow_false ? liquid_is_nil(input) : !liquid_is_true(input);
 	LiquidValue empty = {.kind = LIQUID_EMPTY};
 
 	if (!missing && !liquid_equal(input, empty))

@@ -11,6 +11,7 @@
 #include "liquid/filters.h"
 #include "liquid/locale.h"
 #include "liquid/number.h"
+#include "liquid/text.h"
 
 #define MAX_FRACTION	20
 
@@ -26,7 +27,7 @@ need_number(LiquidValue v, const char *filter)
 {
 	if (liquid_is_number(v) || liquid_is_numeric(v))
 		return liquid_to_number(v);
-	liquid_filter_error("filter \"%s\" needs a number, not \"%.60s\"", filter, as_cstring(v));
+	liquid_filter_error("filter \"%s\" needs a number, not \"%s\"", filter, liquid_clip_value(v));
 }
 
 /* The n'th argument: how many digits follow the point. */
@@ -50,7 +51,8 @@ filter_money(LiquidRender *r, LiquidValue input, const LiquidArguments *args)
 	for (char *c = code; *c; c++)
 		*c = pg_ascii_toupper((unsigned char) *c);
 	if (!liquid_is_currency(code))
-		liquid_filter_error("filter \"money\" does not know the currency \"%.20s\"", code);
+		liquid_filter_error("filter \"money\" does not know the currency \"%s\"",
+							liquid_clip_value(args->values[0]));
 	return liquid_format_number(liquid_locale(r), NUMBER_MONEY, code, -1,
 								liquid_number_digits(need_number(input, "money")));
 }
@@ -119,7 +121,8 @@ filter_time(LiquidRender *r, LiquidValue input, const LiquidArguments *args)
 	if (!to_time(r, input, &t))
 		return input;
 	if (!is_style(style))
-		liquid_filter_error("filter \"time\" has no style \"%.20s\"", style);
+		liquid_filter_error("filter \"time\" has no style \"%s\"",
+							liquid_clip_value(args->values[0]));
 	return liquid_format_time(liquid_locale(r), liquid_zone(r), NULL, style, t.seconds);
 }
 

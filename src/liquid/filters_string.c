@@ -142,8 +142,7 @@ replace_all(LiquidRender *r, LiquidValue text, LiquidValue what, LiquidValue by)
 		}
 		else if (what.len == 0)
 			break;
-		if (buf.len > LIQUID_MAX_MEMORY)
-			liquid_charge(r, buf.len);
+		liquid_check_text(&buf);
 	}
 	appendBinaryStringInfo(&buf, text.u.string + done, text.len - done);
 	return finish(&buf);

@@ -84,6 +84,7 @@ static void
 write_value(StringInfo out, LiquidValue v, const Notation *n)
 {
 	check_stack_depth();
+	liquid_check_text(out);
 	if (v.kind == LIQUID_OBJECT)
 		write_object(out, v, n);
 	else if (liquid_is_array(v))

@@ -190,24 +190,48 @@ word_is(const char *source, int start, int end, const char *word)
 								 source[start + len] == '_'));
 }
 
-/* The next tag whatever its text is; PIECE_END when there is none. */
-static LiquidPiece
-next_tag(LiquidLexer *lexer, int *open)
+static bool
+names_word(const LiquidLexer *lexer, int start, int end, const char *const *names)
 {
-	LiquidPiece none = piece(PIECE_END, lexer->end, lexer->end);
+	while (*names && !word_is(lexer->source, start, end, *names))
+		names++;
+	return *names != NULL;
+}
 
+static LiquidPiece
+next_line_of(LiquidLexer *lexer, const char *const *names, int *open)
+{
+	LiquidPiece line;
+
+	do
+		line = line_piece(lexer);
+	while (line.kind != PIECE_END && !names_word(lexer, line.start, line.end, names));
+	*open = line.start;
+	return line;
+}
+
+/*
+ * The next tag of one of these names (up to the NULL), passing over everything
+ * else.  Its end is looked for only where a name fits, so that this is linear.
+ */
+static LiquidPiece
+next_tag_of(LiquidLexer *lexer, const char *const *names, int *open)
+{
 	if (lexer->lines)
+		return next_line_of(lexer, names, open);
+	while ((*open = find(lexer, lexer->pos, "{%")) >= 0)
 	{
-		LiquidPiece line = line_piece(lexer);
-
-		*open = line.start;
-		return line;
+		lexer->pos = *open + 2;
+		if (lexer->pos < lexer->end && lexer->source[lexer->pos] == '-')
+			lexer->pos++;
+		if (!names_word(lexer, lexer->pos, lexer->end, names))
+			continue;
+		if (find(lexer, lexer->pos, "%}") < 0)
+			break;
+		lexer->pos = *open;
+		return delimited_piece(lexer);
 	}
-	*open = find(lexer, lexer->pos, "{%");
-	if (*open < 0 || find(lexer, *open + 2, "%}") < 0)
-		return none;
-	lexer->pos = *open;
-	return delimited_piece(lexer);
+	return piece(PIECE_END, lexer->end, lexer->end);
 }
 
 static void
@@ -220,32 +244,25 @@ not_ended(LiquidLexer *lexer, int open, const char *name)
 LiquidPiece
 liquid_skip_raw(LiquidLexer *lexer, const char *name, int open)
 {
+	const char *names[] = {psprintf("end%s", name), NULL};
 	int			start = lexer->pos;
-	char	   *end_name = psprintf("end%s", name);
 	int			at;
 
-	for (;;)
-	{
-		LiquidPiece tag = next_tag(lexer, &at);
-
-		if (tag.kind == PIECE_END)
-			not_ended(lexer, open, name);
-		if (word_is(lexer->source, tag.start, tag.end, end_name))
-			return piece(PIECE_TEXT, start, at);
-		if (!lexer->lines)
-			lexer->pos = at + 2;
-	}
+	if (next_tag_of(lexer, names, &at).kind == PIECE_END)
+		not_ended(lexer, open, name);
+	return piece(PIECE_TEXT, start, at);
 }
 
 void
 liquid_skip_comment(LiquidLexer *lexer, int open)
 {
+	static const char *const names[] = {"comment", "endcomment", "raw", NULL};
 	int			depth = 1;
 	int			at;
 
 	while (depth > 0)
 	{
-		LiquidPiece tag = next_tag(lexer, &at);
+		LiquidPiece tag = next_tag_of(lexer, names, &at);
 
 		if (tag.kind == PIECE_END)
 			not_ended(lexer, open, "comment");
@@ -253,7 +270,7 @@ liquid_skip_comment(LiquidLexer *lexer, int open)
 			depth++;
 		else if (word_is(lexer->source, tag.start, tag.end, "endcomment"))
 			depth--;
-		else if (word_is(lexer->source, tag.start, tag.end, "raw") && !lexer->lines)
+		else if (!lexer->lines)
 			(void) liquid_skip_raw(lexer, "raw", at);
 	}
 }

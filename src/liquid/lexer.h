@@ -85,7 +85,8 @@ extern bool liquid_is_space(char c);
 
 /* The source at [start, end) is wrong: raises, naming line and column. */
 extern void liquid_syntax_error(const char *source, int start, int end, const char *hint,
-								const char *fmt,...) pg_attribute_printf(5, 6) pg_attribute_noreturn();
+								const char *fmt,...)
+			pg_attribute_printf(5, 6) pg_attribute_noreturn();
 
 extern int	liquid_line_of(const char *source, int pos);
 

@@ -44,6 +44,6 @@ extern void liquid_render(const LiquidTemplate *t, Jsonb *data, LiquidFormat for
 #define LIQUID_MAX_PARTIALS	50		/* partials within each other */
 #define LIQUID_MAX_OUTPUT	(16 * 1024 * 1024)	/* bytes of words */
 #define LIQUID_MAX_STEPS	(4 * 1000 * 1000)	/* nodes, iterations, comparisons */
-#define LIQUID_MAX_MEMORY	(64 * 1024 * 1024)	/* bytes made by filters and captures */
+#define LIQUID_MAX_MEMORY	(32 * 1024 * 1024)	/* bytes made by filters and captures */
 
 #endif							/* NOTIFY_LIQUID_LIQUID_H */

@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include <unicode/ucnv.h>
 #include <unicode/ucurr.h>
 #include <unicode/udat.h>
 #include <unicode/uloc.h>
@@ -106,15 +107,39 @@ icu_locale(char *result, const char *locale)
 		strlcpy(result, locale, LOCALE_SIZE);
 }
 
+/*
+ * The database's encoding, or NULL when it is UTF-8 or nothing ICU knows.  Its
+ * own converters are used as PostgreSQL's need a transaction.
+ */
+static UConverter *
+open_converter(void)
+{
+	const char *name = get_encoding_name_for_icu(GetDatabaseEncoding());
+	UErrorCode	status = U_ZERO_ERROR;
+	UConverter *converter;
+
+	if (name == NULL || GetDatabaseEncoding() == PG_UTF8)
+		return NULL;
+	converter = ucnv_open(name, &status);
+	check_icu(status, "open an encoding converter");
+	return converter;
+}
+
 static UChar *
 to_utf16(LiquidValue text, int32_t *length)
 {
-	char	   *utf8 = pg_server_to_any(text.u.string, text.len, PG_UTF8);
-	int			len = utf8 == text.u.string ? text.len : strlen(utf8);
-	UChar	   *result = palloc((len + 1) * sizeof(UChar));
+	int32_t		size = text.len + 1;
+	UChar	   *result = palloc(size * sizeof(UChar));
+	UConverter *converter = open_converter();
 	UErrorCode	status = U_ZERO_ERROR;
 
-	u_strFromUTF8(result, len + 1, length, utf8, len, &status);
+	if (converter == NULL)
+		u_strFromUTF8WithSub(result, size, length, text.u.string, text.len, 0xFFFD, NULL, &status);
+	else
+	{
+		*length = ucnv_toUChars(converter, result, size, text.u.string, text.len, &status);
+		ucnv_close(converter);
+	}
 	check_icu(status, "convert text to UTF-16");
 	return result;
 }
@@ -122,17 +147,21 @@ to_utf16(LiquidValue text, int32_t *length)
 static LiquidValue
 from_utf16(const UChar *text, int32_t length)
 {
-	int			size = length * 3 + 1;
-	char	   *utf8 = palloc(size);
+	int32_t		size = length * 4 + 1;
+	char	   *result = palloc(size);
+	UConverter *converter = open_converter();
 	int32_t		len;
 	UErrorCode	status = U_ZERO_ERROR;
-	char	   *result;
 
-	u_strToUTF8(utf8, size, &len, text, length, &status);
+	if (converter == NULL)
+		u_strToUTF8(result, size, &len, text, length, &status);
+	else
+	{
+		len = ucnv_fromUChars(converter, result, size, text, length, &status);
+		ucnv_close(converter);
+	}
 	check_icu(status, "convert text from UTF-16");
-	utf8[len] = '\0';
-	result = pg_any_to_server(utf8, len, PG_UTF8);
-	return result == utf8 ? liquid_string(utf8, len) : liquid_cstring(result);
+	return liquid_string(result, len);
 }
 
 static bool

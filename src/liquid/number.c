@@ -15,6 +15,7 @@
 #include "utils/fmgrprotos.h"
 
 #include "liquid/number.h"
+#include "liquid/text.h"
 
 /* The digits a string may start with when it is read as a number. */
 #define MAX_DIGITS	400
@@ -160,11 +161,25 @@ liquid_to_number(LiquidValue v)
 	return liquid_integer(0);
 }
 
+/* numeric_round or numeric_trunc */
+static Numeric
+with_scale(PGFunction op, LiquidValue v, int scale)
+{
+	return DatumGetNumeric(DirectFunctionCall2(op, NumericGetDatum(numeric_of(v)),
+											   Int32GetDatum(scale)));
+}
+
+/* numeric_ceil or numeric_floor */
+static Numeric
+of_decimal(PGFunction op, LiquidValue v)
+{
+	return DatumGetNumeric(DirectFunctionCall1(op, NumericGetDatum(v.u.number)));
+}
+
 static LiquidValue
 truncated(LiquidValue v)
 {
-	return integral(DatumGetNumeric(DirectFunctionCall2(numeric_trunc, NumericGetDatum(numeric_of(v)),
-														Int32GetDatum(0))));
+	return integral(with_scale(numeric_trunc, v, 0));
 }
 
 int64
@@ -192,8 +207,7 @@ liquid_need_int(LiquidValue v)
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("invalid integer in Liquid template"),
-			 errdetail("\"%s\" is used where an integer is needed.",
-					   pnstrdup(liquid_text(v).u.string, Min(liquid_text(v).len, 60)))));
+			 errdetail("\"%s\" is used where an integer is needed.", liquid_clip_value(v))));
 	return 0;					/* keep compiler quiet */
 }
 
@@ -258,12 +272,7 @@ check_divisor(LiquidValue b)
 static LiquidValue
 divide_decimals(LiquidValue a, LiquidValue b)
 {
-	LiquidValue scaled = decimal(DatumGetNumeric(
-												 DirectFunctionCall2(numeric_round,
-																	 NumericGetDatum(numeric_of(a)),
-																	 Int32GetDatum(DIVISION_SCALE))));
-
-	return compute(numeric_div, scaled, b);
+	return compute(numeric_div, decimal(with_scale(numeric_round, a, DIVISION_SCALE)), b);
 }
 
 LiquidValue
@@ -305,8 +314,7 @@ liquid_round(LiquidValue a, int digits)
 
 	if (a.kind != LIQUID_DECIMAL && digits >= 0)
 		return a;
-	n = DatumGetNumeric(DirectFunctionCall2(numeric_round, NumericGetDatum(numeric_of(a)),
-											Int32GetDatum(digits)));
+	n = with_scale(numeric_round, a, digits);
 	return digits > 0 ? decimal(n) : integral(n);
 }
 
@@ -315,7 +323,7 @@ liquid_ceil(LiquidValue a)
 {
 	if (a.kind != LIQUID_DECIMAL)
 		return a;
-	return integral(DatumGetNumeric(DirectFunctionCall1(numeric_ceil, NumericGetDatum(a.u.number))));
+	return integral(of_decimal(numeric_ceil, a));
 }
 
 LiquidValue
@@ -323,7 +331,7 @@ liquid_floor(LiquidValue a)
 {
 	if (a.kind != LIQUID_DECIMAL)
 		return a;
-	return integral(DatumGetNumeric(DirectFunctionCall1(numeric_floor, NumericGetDatum(a.u.number))));
+	return integral(of_decimal(numeric_floor, a));
 }
 
 LiquidValue

@@ -7,6 +7,7 @@
 #include "liquid/filters.h"
 #include "liquid/number.h"
 #include "liquid/parser.h"
+#include "liquid/text.h"
 
 static LiquidExpr *
 make_expr(LiquidExprKind kind)
@@ -42,8 +43,8 @@ unexpected(LiquidScan *scan, const char *wanted)
 							"%s is missing", wanted);
 	liquid_syntax_error(scan->source, scan->token.start, scan->token.end, NULL,
 						"unexpected \"%s\" where %s should be",
-						pnstrdup(scan->source + scan->token.start,
-								 Min(scan->token.end - scan->token.start, 40)), wanted);
+						liquid_clip(scan->source + scan->token.start,
+									scan->token.end - scan->token.start), wanted);
 }
 
 bool
@@ -312,6 +313,7 @@ parse_argument(LiquidParser *parser, LiquidScan *scan)
 static void
 parse_arguments(LiquidParser *parser, LiquidScan *scan, LiquidCall *call)
 {
+	call->arguments = palloc(LIQUID_MAX_ARGUMENTS * sizeof(LiquidArgument));
 	do
 	{
 		if (call->count >= LIQUID_MAX_ARGUMENTS)
@@ -355,8 +357,7 @@ parse_call(LiquidParser *parser, LiquidScan *scan)
 	call->filter = liquid_find_filter(name);
 	if (call->filter == NULL)
 		liquid_syntax_error(scan->source, at.start, at.end, liquid_similar_filter(name),
-							"unknown filter \"%s\"", pnstrdup(name.text, Min(name.len, 40)));
-	call->arguments = palloc(LIQUID_MAX_ARGUMENTS * sizeof(LiquidArgument));
+							"unknown filter \"%s\"", liquid_clip(name.text, name.len));
 	liquid_scan_next(scan);
 	if (liquid_accept(scan, TOKEN_COLON))
 		parse_arguments(parser, scan, call);

@@ -10,6 +10,7 @@
 #include "mb/pg_wchar.h"
 
 #include "liquid/parser.h"
+#include "liquid/text.h"
 
 bool
 liquid_name_is(LiquidName name, const char *word)
@@ -170,7 +171,7 @@ tag_node(LiquidParser *parser, LiquidTag *tag)
 	if (kind == NULL)
 		liquid_syntax_error(parser->source, tag->piece.start, tag->piece.start + tag->name.len,
 							NULL, "unknown tag \"%s\"",
-							pnstrdup(tag->name.text, Min(tag->name.len, 40)));
+							liquid_clip(tag->name.text, tag->name.len));
 	liquid_deeper(parser, tag->piece.start);
 	node = kind->parse(parser, tag);
 	parser->depth--;
@@ -222,7 +223,7 @@ liquid_tag_unexpected(LiquidParser *parser, const LiquidTag *tag, const LiquidTa
 						psprintf("The \"%s\" of line %d is still open.", name,
 								 liquid_line_of(parser->source, open->piece.start)),
 						"unexpected tag \"%s\"",
-						pnstrdup(tag->name.text, Min(tag->name.len, 40)));
+						liquid_clip(tag->name.text, tag->name.len));
 }
 
 LiquidBody
@@ -263,6 +264,6 @@ liquid_parse(const char *source, int len)
 		liquid_syntax_error(t->source, stop.piece.start, stop.piece.end,
 							"No block is open here that it could belong to.",
 							"unexpected tag \"%s\"",
-							pnstrdup(stop.name.text, Min(stop.name.len, 40)));
+							liquid_clip(stop.name.text, stop.name.len));
 	return t;
 }

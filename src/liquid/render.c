@@ -18,6 +18,9 @@
 /* Memory is looked at every so many steps. */
 #define MEMORY_CHECK	256
 
+/* What all else in the context may come to besides. */
+#define ALLOCATED_MAX	(4 * (Size) LIQUID_MAX_MEMORY)
+
 static void
 limit_error(const char *what, int64 limit, const char *unit)
 {
@@ -30,7 +33,8 @@ limit_error(const char *what, int64 limit, const char *unit)
 static void
 check_memory(LiquidRender *r)
 {
-	if (r->memory > LIQUID_MAX_MEMORY || MemoryContextMemAllocated(r->cxt, true) > LIQUID_MAX_MEMORY * 2)
+	if (r->memory > LIQUID_MAX_MEMORY ||
+		MemoryContextMemAllocated(r->cxt, true) > ALLOCATED_MAX)
 		limit_error("Liquid template uses too much memory", LIQUID_MAX_MEMORY, "bytes");
 }
 

@@ -193,6 +193,7 @@ cycle_name(LiquidRender *r, const LiquidCycle *cycle)
 {
 	LiquidName	name;
 	LiquidValue v;
+	LiquidValue text;
 
 	if (cycle->name == NULL)
 	{
@@ -201,7 +202,8 @@ cycle_name(LiquidRender *r, const LiquidCycle *cycle)
 		return name;
 	}
 	v = liquid_evaluate(r, cycle->name);
-	name.text = psprintf("%d:%s", (int) v.kind, pnstrdup(liquid_text(v).u.string, liquid_text(v).len));
+	text = liquid_text(v);
+	name.text = psprintf("%d:%s", (int) v.kind, pnstrdup(text.u.string, text.len));
 	name.len = strlen(name.text);
 	return name;
 }

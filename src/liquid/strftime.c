@@ -62,6 +62,12 @@ put_number(StringInfo out, const Directive *d, int64 n, int width, char pad)
 	appendStringInfoString(out, digits);
 }
 
+static bool
+is_english(const char *locale)
+{
+	return locale[0] == 'e' && locale[1] == 'n' && strchr("-_", locale[2]) != NULL;
+}
+
 /* %^B and %#B both make a name upper case. */
 static void
 put_name(StringInfo out, const Directive *d, const char *locale, LiquidNames names, int n)
@@ -70,7 +76,7 @@ put_name(StringInfo out, const Directive *d, const char *locale, LiquidNames nam
 	const char *text;
 
 	name.upper |= d->swap;
-	if (strncmp(locale, "en", 2) == 0 && (locale[2] == '\0' || locale[2] == '-' || locale[2] == '_'))
+	if (is_english(locale))
 	{
 		bool		month = names == NAMES_MONTH || names == NAMES_MONTH_SHORT;
 
@@ -88,10 +94,9 @@ static void
 put_half(StringInfo out, const Directive *d, const LiquidTime *t, const char *locale)
 {
 	Directive	half = *d;
-	bool		english = strncmp(locale, "en", 2) == 0;
 
 	half.swap |= d->letter == 'P';
-	put_text(out, &half, english ? (t->hour < 12 ? "AM" : "PM") :
+	put_text(out, &half, is_english(locale) ? (t->hour < 12 ? "AM" : "PM") :
 			 liquid_name(locale, NAMES_AM_PM, t->hour < 12 ? 0 : 1));
 }
 

@@ -8,11 +8,30 @@
 #include "postgres.h"
 
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
 
 #include "liquid/lexer.h"
 #include "liquid/text.h"
 
-/* Encodings allowed in a database never have a character within another's bytes but UTF-8 needs no check. */
+#define CLIPPED	60
+
+char *
+liquid_clip(const char *text, int len)
+{
+	return pnstrdup(text, pg_mbcliplen(text, len, CLIPPED));
+}
+
+char *
+liquid_clip_value(LiquidValue v)
+{
+	v = liquid_text(v);
+	return liquid_clip(v.u.string, v.len);
+}
+
+/*
+ * Where a match may start next.  UTF-8 shows by itself where characters start;
+ * in other encodings one may seem to stand within the bytes of two.
+ */
 static int
 next_start(LiquidValue text, int at)
 {
@@ -21,16 +40,30 @@ next_start(LiquidValue text, int at)
 	return at + pg_mblen(text.u.string + at);
 }
 
+/* True when a match of bytes is one of characters. */
+static bool
+bytes_suffice(void)
+{
+	return GetDatabaseEncoding() == PG_UTF8 || pg_database_encoding_max_length() == 1;
+}
+
 int
 liquid_find_text(LiquidValue text, int from, LiquidValue what)
 {
-	for (int at = from; at + what.len <= text.len;)
+	const char *found;
+
+	if (bytes_suffice())
 	{
+		found = memmem(text.u.string + from, text.len - from, what.u.string, what.len);
+		return found ? found - text.u.string : -1;
+	}
+	for (int at = from; at + what.len <= text.len; at = next_start(text, at))
+	{
+		CHECK_FOR_INTERRUPTS();
 		if (memcmp(text.u.string + at, what.u.string, what.len) == 0)
 			return at;
 		if (at >= text.len)
 			return -1;
-		at = next_start(text, at);
 	}
 	return -1;
 }
@@ -43,11 +76,14 @@ liquid_find_last_text(LiquidValue text, LiquidValue what)
 
 	if (what.len == 0)
 		return text.len;
-	if (GetDatabaseEncoding() == PG_UTF8)
+	if (bytes_suffice())
 	{
 		for (at = text.len - what.len; at >= 0; at--)
+		{
+			CHECK_FOR_INTERRUPTS();
 			if (memcmp(text.u.string + at, what.u.string, what.len) == 0)
 				return at;
+		}
 		return -1;
 	}
 	while ((at = liquid_find_text(text, at, what)) >= 0)

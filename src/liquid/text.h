@@ -7,6 +7,10 @@
 
 #include "liquid/value.h"
 
+/* As a message shows it: terminated, and cut to some 60 bytes. */
+extern char *liquid_clip(const char *text, int len);
+extern char *liquid_clip_value(LiquidValue v);
+
 /* Offset in bytes of "what" at or after "from", or -1. */
 extern int	liquid_find_text(LiquidValue text, int from, LiquidValue what);
 extern int	liquid_find_last_text(LiquidValue text, LiquidValue what);

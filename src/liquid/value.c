@@ -13,6 +13,7 @@
 #include "utils/builtins.h"
 
 #include "liquid/inspect.h"
+#include "liquid/liquid.h"
 #include "liquid/number.h"
 #include "liquid/value.h"
 
@@ -355,9 +356,20 @@ liquid_items(LiquidValue v, int64 from, int64 limit)
 }
 
 void
+liquid_check_text(StringInfo text)
+{
+	if (text->len > LIQUID_MAX_MEMORY)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("text made by a Liquid template is too long"),
+				 errdetail("At most %d bytes are allowed.", LIQUID_MAX_MEMORY)));
+}
+
+void
 liquid_append(StringInfo out, LiquidValue v)
 {
 	check_stack_depth();
+	liquid_check_text(out);
 	switch (v.kind)
 	{
 		case LIQUID_BOOLEAN:

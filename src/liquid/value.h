@@ -140,6 +140,9 @@ extern bool liquid_contains(LiquidValue a, LiquidValue b);
  */
 extern bool liquid_order(LiquidValue a, LiquidValue b, int *result);
 
+/* Raises when a text being made is beyond what a rendering may use. */
+extern void liquid_check_text(StringInfo text);
+
 /* As it is put out.  liquid_text returns it whole, copying only when it must. */
 extern void liquid_append(StringInfo out, LiquidValue v);
 extern LiquidValue liquid_text(LiquidValue v);
