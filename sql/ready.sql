@@ -152,7 +152,7 @@ BEGIN
 		RETURNING r.message, r.attempts, r.lane, r.redriven, u.class, u.code, u.detail, u.ref,
 			u.retry_ms, u.latency, u.subject, u.body
 	), answered AS MATERIALIZED (
-		SELECT g.message, g.attempts, g.redriven, p.name AS provider, p.channel, g.class,
+		SELECT g.message, g.attempts, g.redriven, p.name AS provider, p.channel, p.max_attempts, g.class,
 			   nullif(g.code, 0) AS code, nullif(g.detail, '') AS detail, nullif(g.ref, '') AS ref,
 			   g.retry_ms, g.latency, g.subject, g.body,
 			   notify._verdict(g.class, p.channel, g.retry_ms >= 0) AS verdict
@@ -163,7 +163,7 @@ BEGIN
 									next_at, latency, reason)
 		SELECT a.message, a.verdict, a.attempts, a.provider, a.class, a.code, a.detail, a.ref,
 			   CASE WHEN a.verdict = 'retrying' THEN at + a.retry_ms * interval '1 ms' END, a.latency,
-			   CASE WHEN a.verdict = 'dead' THEN 'attempts' END
+			   CASE WHEN a.verdict = 'dead' THEN CASE WHEN a.attempts < a.max_attempts THEN 'late' ELSE 'attempts' END END
 		FROM answered a
 	), again AS (
 		INSERT INTO notify.scheduled (message, due_at, attempts, redriven)
