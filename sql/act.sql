@@ -3,6 +3,22 @@
  *		What an app and its operators do: emit, send, cancel, redrive, and read
  *		again what was said.
  */
+-- What is looked up by an index may not be longer than an index takes.
+CREATE FUNCTION notify._check_length(what text, value text) RETURNS void
+LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF octet_length(value) > 1024 THEN
+		RAISE EXCEPTION '% is too long', what
+			USING ERRCODE = 'string_data_right_truncation',
+				  DETAIL = format('It has %s bytes, 1024 are allowed.', octet_length(value));
+	END IF;
+END
+$$;
+
+COMMENT ON FUNCTION notify._check_length(text, text) IS 'Raises 22001 when a value has more than 1024 bytes. Internal.';
+
 CREATE FUNCTION notify.emit(type text, recipient text, data jsonb, key text DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -12,6 +28,8 @@ BEGIN
 		RAISE EXCEPTION 'an emitted event needs a type'
 			USING ERRCODE = 'null_value_not_allowed';
 	END IF;
+	PERFORM notify._check_length('type', type);
+	PERFORM notify._check_length('recipient', recipient);
 	RETURN notify._write_event('E', type, recipient, key, coalesce(data, '{}'), NULL, NULL, true);
 END
 $$;
@@ -54,7 +72,8 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	instruction jsonb := jsonb_strip_nulls(jsonb_build_object(
-		'template', template, 'category', category, 'channels', channels, 'at', at));
+		'template', template, 'category', category, 'channels', channels,
+		'at', CASE WHEN isfinite(at) THEN to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') ELSE at::text END));
 	fingerprint bigint := hashtextextended(
 		jsonb_build_array(recipient, data, instruction)::text, 0);
 	row_key text := 'send/' || idempotency_key;
@@ -62,11 +81,8 @@ DECLARE
 	made bigint;
 BEGIN
 	PERFORM notify._check_send(template, category, channels);
-	IF length(idempotency_key) > 1000 THEN
-		RAISE EXCEPTION 'idempotency key is too long'
-			USING ERRCODE = 'string_data_right_truncation',
-				  DETAIL = format('It has %s characters, 1000 are allowed.', length(idempotency_key));
-	END IF;
+	PERFORM notify._check_length('recipient', recipient);
+	PERFORM notify._check_length('idempotency key', idempotency_key);
 	IF row_key IS NOT NULL THEN
 		INSERT INTO notify.idempotency VALUES (row_key, 0, fingerprint) ON CONFLICT DO NOTHING;
 		IF NOT FOUND THEN

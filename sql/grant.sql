@@ -4,7 +4,8 @@
  *
  * notify_admin	configures; notify_app emits, sends and reads inboxes;
  * notify_report reads; notify_worker is the background workers' role.
- * Nothing is granted to PUBLIC: a trigger fires without any grant.
+ * Nothing is granted to PUBLIC: a trigger fires without any grant. Functions are
+ * granted by name, so that what is added later is nobody's until it is listed.
  */
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA notify FROM PUBLIC;
 GRANT USAGE ON SCHEMA notify TO notify_admin, notify_app, notify_report, notify_worker;
@@ -16,17 +17,26 @@ GRANT INSERT, UPDATE, DELETE ON notify.secret TO notify_admin;
 GRANT SELECT (name) ON notify.secret TO notify_admin;
 GRANT SELECT ON notify.rule_version, notify.template_version, notify.reason TO notify_admin;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA notify TO notify_admin;
-GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA notify TO notify_admin;
-REVOKE EXECUTE ON FUNCTION notify._write_event("char", text, text, text, jsonb, text, jsonb, boolean),
-	notify._drop_partitions(), notify._make_partition(text, date), notify._make_partitions(),
-	notify._with_secrets(jsonb), notify._providers(), notify._run_query(bigint, text, bigint[], jsonb[], jsonb[], jsonb[])
-	FROM notify_admin;
+GRANT EXECUTE ON FUNCTION notify.attach(regclass, text, text[], text[]), notify.detach(regclass), notify.capture(),
+	notify.emit(text, text, jsonb, text), notify.send(text, text, jsonb, text, text[], text, timestamptz),
+	notify.cancel(bigint, text), notify.redrive(timestamptz, timestamptz, text, text),
+	notify.render(text, jsonb, text, jsonb), notify.now(), notify.id_time(bigint), notify.time_id(timestamptz),
+	notify.status(), notify.explain(bigint), notify.explain(regclass, text), notify.content(bigint),
+	notify._workers(), notify._preloaded() TO notify_admin;
+-- What the checks behind a save call with the saver's own rights
+GRANT EXECUTE ON FUNCTION notify._check_channel(text), notify._saver(regrole, regrole, boolean),
+	notify._is_superuser(), notify._primary_key(regclass), notify._check_columns(regclass, text[], text[]),
+	notify._check_expression(regclass, text, text, regrole, text),
+	notify._check_query(regclass, text, text, regrole, text),
+	notify._check_rule_parts(notify.rule), notify._check_rule_sql(notify.rule),
+	notify._check_template_part(text, text), notify._check_liquid(text),
+	notify._check_provider(text, jsonb), notify._check_address(text, text) TO notify_admin;
 GRANT SELECT, INSERT, UPDATE, DELETE ON notify.recipient, notify.address TO notify_app;
 GRANT SELECT, UPDATE, DELETE ON notify.inbox TO notify_app;
 GRANT EXECUTE ON FUNCTION notify.emit(text, text, jsonb, text),
 	notify.send(text, text, jsonb, text, text[], text, timestamptz),
 	notify.cancel(bigint, text), notify.now(), notify.id_time(bigint), notify.time_id(timestamptz),
-	notify._check_recipient(), notify._check_address_row(), notify._check_channel(text),
+	notify._check_channel(text),
 	notify._check_address(text, text) TO notify_app;
 
 -- Logs and reports
@@ -44,11 +54,21 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON notify.message, notify.outcome, notify.r
 	notify.idempotency, notify.inbox, notify.cursor, notify.backlog, notify.mark TO notify_worker;
 GRANT SELECT, UPDATE ON notify.address, notify.provider, notify.rule TO notify_worker;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA notify TO notify_worker;
-GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA notify TO notify_worker;
-REVOKE EXECUTE ON FUNCTION notify._write_event("char", text, text, text, jsonb, text, jsonb, boolean),
-	notify.attach(regclass, text, text[], text[]), notify.detach(regclass),
-	notify.emit(text, text, jsonb, text), notify.send(text, text, jsonb, text, text[], text, timestamptz),
-	notify.cancel(bigint, text), notify.redrive(timestamptz, timestamptz, text, text) FROM notify_worker;
+GRANT EXECUTE ON FUNCTION notify._plan(integer), notify._maintain(), notify._claim(integer, bigint, integer[], bigint[], integer[], interval, integer),
+	notify._settle(integer, bigint, tid[], bigint[], text[], integer[], text[], text[], bigint[], integer[], text[], text[]),
+	notify._rescue(integer, bigint), notify._providers(), notify._config_version(), notify._template(bigint) TO notify_worker;
+-- and what these call with the worker's own rights
+GRANT EXECUTE ON FUNCTION notify.now(), notify.id_time(bigint), notify.time_id(timestamptz), notify._next_id(),
+	notify._next_events(integer), notify._batch_chunk(integer), notify._batch_events(notify.cursor, integer),
+	notify._backlog_chunk(integer), notify._mark(pg_snapshot), notify._low_id(xid8),
+	notify._apply_all(notify.event[]), notify._apply(notify.event[]), notify._gather(notify.event[]),
+	notify._flag_rules(notify.event[]), notify.decide(notify.candidate[]), notify._dedupe_key(bigint, text, text),
+	notify._event_cancel_key(bigint), notify._is_cancelled(bigint, text), notify._provider_of(text),
+	notify._locale_chain(text), notify._event_due(bigint, interval), notify._event_meta(notify.event),
+	notify._event_old(notify.event), notify._run_query(bigint, text, bigint[], jsonb[], jsonb[], jsonb[]),
+	notify._promote(integer), notify._data(notify.event, jsonb), notify._stop_claimed(bigint[]),
+	notify._verdict(text, text, boolean), notify._release(bigint[]), notify._reroute(),
+	notify._make_partitions(), notify._drop_partitions(), notify._with_secrets(jsonb) TO notify_worker;
 
 -- The first days; members of the extension like those that follow.
 SELECT notify._make_partitions();

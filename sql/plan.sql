@@ -278,7 +278,7 @@ BEGIN
 				WITH ORDINALITY AS q (event, data, reason, detail, n)
 		)
 		SELECT ROW ((w.e).id, (w.e).xid, (w.e).source, (w.e).key, (w.v).id, (w.v).rule,
-					CASE WHEN (w.v).audience IS NOT NULL THEN a.data ->> 'recipient'
+					CASE WHEN (w.v).audience IS NOT NULL THEN left(a.data ->> 'recipient', 256)
 						 WHEN (w.v).recipient IS NOT NULL THEN nullif(w.recipient, '')
 						 ELSE (w.e).recipient END,
 					(w.v).template, (w.v).category, (w.v).channels, (w.v).priority,
@@ -398,7 +398,7 @@ BEGIN
 		IF count = 1 THEN
 			INSERT INTO notify.message (id, event, event_xid, source, key, priority, recipient, verdict, reason, detail)
 			VALUES (notify._next_id(), events[1].id, events[1].xid, events[1].source, events[1].key, 3,
-					events[1].recipient, 'skipped', 'plan_error', left(format('%s (SQLSTATE %s)', sqlerrm, sqlstate), 500));
+					left(events[1].recipient, 200), 'skipped', 'plan_error', left(format('%s (SQLSTATE %s)', sqlerrm, sqlstate), 500));
 			planned := 1;
 			readied := 0;
 			RETURN;

@@ -3,7 +3,7 @@
  *		People, and where each channel reaches them.
  */
 CREATE TABLE notify.recipient (
-	id			text PRIMARY KEY CHECK (id <> ''),
+	id			text PRIMARY KEY CHECK (id <> '' AND octet_length(id) <= 1024),
 	name		text,
 	locale		text CHECK (locale ~ '^[A-Za-z0-9]+([-_][A-Za-z0-9]+)*$'),
 	time_zone	text,
@@ -42,13 +42,12 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	IF NEW.time_zone IS NOT NULL
-		AND NOT EXISTS (SELECT FROM pg_timezone_names z WHERE z.name = NEW.time_zone) THEN
-		RAISE EXCEPTION 'time zone "%" is not known', NEW.time_zone
-			USING ERRCODE = 'invalid_parameter_value',
-				  HINT = 'Use a name of pg_timezone_names, such as Asia/Shanghai.';
-	END IF;
+	PERFORM now() AT TIME ZONE NEW.time_zone;
 	RETURN NEW;
+EXCEPTION WHEN invalid_parameter_value THEN
+	RAISE EXCEPTION 'time zone "%" is not known', NEW.time_zone
+		USING ERRCODE = 'invalid_parameter_value',
+			  HINT = 'Use a name of pg_timezone_names, such as Asia/Shanghai.';
 END
 $$;
 
@@ -67,7 +66,6 @@ $$;
 
 COMMENT ON FUNCTION notify._check_address_row() IS 'Checks an address when it is saved. Internal.';
 
--- pg_timezone_names reads a directory, so only a zone that changes pays for it.
 CREATE TRIGGER recipient_check BEFORE INSERT OR UPDATE OF time_zone ON notify.recipient
 	FOR EACH ROW WHEN (NEW.time_zone IS NOT NULL)
 	EXECUTE FUNCTION notify._check_recipient();

@@ -277,12 +277,18 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	restored boolean := TG_OP = 'INSERT' AND NEW.owner IS NOT NULL AND notify._is_superuser();
-	edited boolean := TG_OP = 'INSERT' OR NEW.recipient IS DISTINCT FROM OLD.recipient;
+	edited boolean := TG_OP = 'INSERT'
+		OR (NEW.recipient, NEW.search_path) IS DISTINCT FROM (OLD.recipient, OLD.search_path);
 BEGIN
 	NEW.owner := notify._saver(NEW.owner, CASE WHEN TG_OP = 'UPDATE' THEN OLD.owner END, edited);
+	IF NOT has_table_privilege(NEW.relation, 'TRIGGER') THEN
+		RAISE EXCEPTION 'permission denied for table %', NEW.relation
+			USING ERRCODE = 'insufficient_privilege',
+				  DETAIL = 'Attaching a table, and saying what is captured of it, needs TRIGGER on it.';
+	END IF;
 	BEGIN
 		PERFORM notify._check_columns(NEW.relation, NEW.key, NEW.columns);
-		IF NEW.recipient IS NOT NULL THEN
+		IF NEW.recipient IS NOT NULL AND edited THEN
 			PERFORM notify._check_expression(NEW.relation, NEW.recipient, 'recipient',
 											 NEW.owner, NEW.search_path);
 		END IF;
@@ -415,9 +421,11 @@ AS $$
 DECLARE
 	restored boolean := TG_OP = 'INSERT' AND NEW.version IS NOT NULL AND notify._is_superuser();
 	edited boolean := TG_OP = 'INSERT'
-		OR (NEW.source, NEW.condition, NEW.recipient, NEW.audience, NEW.context, NEW.dedupe_key, NEW.cancel_key)
+		OR (NEW.source, NEW.event_type, NEW.search_path, NEW.condition, NEW.recipient, NEW.audience,
+			NEW.context, NEW.dedupe_key, NEW.cancel_key)
 		IS DISTINCT FROM
-		   (OLD.source, OLD.condition, OLD.recipient, OLD.audience, OLD.context, OLD.dedupe_key, OLD.cancel_key);
+		   (OLD.source, OLD.event_type, OLD.search_path, OLD.condition, OLD.recipient, OLD.audience,
+			OLD.context, OLD.dedupe_key, OLD.cancel_key);
 BEGIN
 	-- The planner flags a broken rule; that is not a save.
 	IF TG_OP = 'UPDATE' AND NEW.problem IS DISTINCT FROM OLD.problem AND NEW.problem IS NOT NULL
@@ -427,8 +435,11 @@ BEGIN
 	NEW.owner := notify._saver(NEW.owner, CASE WHEN TG_OP = 'UPDATE' THEN OLD.owner END, edited);
 	BEGIN
 		PERFORM notify._check_rule_parts(NEW);
-		NEW.mode := notify._check_rule_sql(NEW);
-		NEW.problem := NULL;
+		-- What another wrote and nobody touched stays as it was checked when it was saved.
+		IF edited OR notify._is_superuser() OR NEW.owner = quote_ident(current_user)::regrole THEN
+			NEW.mode := notify._check_rule_sql(NEW);
+			NEW.problem := NULL;
+		END IF;
 	EXCEPTION WHEN OTHERS THEN
 		IF NOT restored THEN
 			RAISE;
@@ -451,6 +462,22 @@ $$;
 COMMENT ON FUNCTION notify._check_rule() IS
 'Checks a rule when it is saved and gives it its version. Internal.';
 
+-- A definer-rights trigger function lends its rights to one table's trigger only.
+CREATE FUNCTION notify._check_trigger_table(relation oid, wanted regclass) RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF relation <> wanted THEN
+		RAISE EXCEPTION 'this trigger function is for table % alone', wanted
+			USING ERRCODE = 'insufficient_privilege';
+	END IF;
+END
+$$;
+
+COMMENT ON FUNCTION notify._check_trigger_table(oid, regclass) IS
+'Raises 42501 unless a trigger fired on the table it was made for. Internal.';
+
 /*
  * The planner runs audience and context from rule_version as its owner, so
  * nobody but this trigger may write there: it copies what _check_rule let by.
@@ -460,6 +487,7 @@ LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+	PERFORM notify._check_trigger_table(TG_RELID, 'notify.rule');
 	INSERT INTO notify.rule_version
 		(id, rule, name, source, event_type, ops, condition, action, recipient, audience,
 		 context, template, category, channels, priority, delay, dedupe_key, cancel_key,

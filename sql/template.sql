@@ -132,6 +132,7 @@ LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+	PERFORM notify._check_trigger_table(TG_RELID, 'notify.template');
 	INSERT INTO notify.template_version (id, name, channel, locale, variant, subject, body, html)
 	VALUES (NEW.version, NEW.name, NEW.channel, NEW.locale, NEW.variant, NEW.subject, NEW.body, NEW.html)
 	ON CONFLICT (id) DO NOTHING;

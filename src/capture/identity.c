@@ -78,6 +78,7 @@ identity_assume(const Identity *identity, IdentityBefore *before)
 void
 identity_restore(const IdentityBefore *before)
 {
-	AtEOXact_GUC(true, before->guc_level);
+	/* As after index expressions: no setting the owner's code made outlives it. */
+	AtEOXact_GUC(false, before->guc_level);
 	SetUserIdAndSecContext(before->user, before->security);
 }

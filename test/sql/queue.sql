@@ -44,6 +44,14 @@ SELECT notify.send('ann', 'hi', '{"what": "there"}', 'q', idempotency_key => 'k'
 \set VERBOSITY terse
 SELECT notify.send('ann', 'hi', '{"what": "else"}', 'q', idempotency_key => 'k');
 \set VERBOSITY default
+-- the same instant is the same argument in any time zone
+SET timezone = 'UTC';
+SELECT notify.send('ann', 'hi', '{}', 'q', idempotency_key => 'z', at => '2130-01-01 00:00+00') AS z \gset
+SET timezone = 'Asia/Shanghai';
+SELECT notify.send('ann', 'hi', '{}', 'q', idempotency_key => 'z', at => '2130-01-01 00:00+00') = :z AS same;
+RESET timezone;
+SELECT notify.cancel(:z, 'tested');
+SELECT notify.send(repeat('x', 2000), 'hi', '{}', 'q');
 SELECT plan();
 
 -- urgent before bulk, and no more than asked for

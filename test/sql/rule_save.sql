@@ -105,11 +105,24 @@ INSERT INTO notify.rule (name, source, template, category, context) VALUES ('pee
 INSERT INTO notify.rule (name, source, template, category, version) VALUES ('forged', 'orders', 'rs', 'rs', 1);
 SELECT version > 1 AS own_version FROM notify.rule WHERE name = 'forged';
 INSERT INTO notify.rule_version (id, rule, name, action, owner, search_path) VALUES (-1, 1, 'x', 'notify', 'postgres', '');
+CREATE TEMP TABLE fake AS SELECT * FROM notify.rule WHERE false;
+CREATE TRIGGER forge AFTER INSERT ON fake FOR EACH ROW EXECUTE FUNCTION notify._save_rule_version();
 SELECT notify._check_expression('orders', 'true', 'condition', 'postgres', '');
 SELECT notify._check_query('orders', 'SELECT 1', 'context', 'postgres', '');
+-- anyone who may configure can switch another's rule off; it stays the other's
+UPDATE notify.rule SET enabled = false, priority = 3 WHERE name = 'r';
+SELECT name, owner = 'regress_notify_admin'::regrole AS taken FROM notify.rule WHERE name = 'r';
 -- editing another's rule makes it the editor's
 UPDATE notify.rule SET condition = 'new.id > 7' WHERE name = 'r';
 SELECT name, owner FROM notify.rule ORDER BY name;
+-- what is captured of a table is said by those with rights on it
+RESET ROLE;
+REVOKE TRIGGER ON orders FROM regress_notify_admin;
+SET ROLE regress_notify_admin;
+UPDATE notify.source SET columns = NULL, recipient = 'new.status';
+RESET ROLE;
+GRANT TRIGGER ON orders TO regress_notify_admin;
+SET ROLE regress_notify_admin;
 -- secrets are written, never read
 INSERT INTO notify.secret VALUES ('rs', 'hush');
 SELECT name FROM notify.secret;
@@ -120,6 +133,15 @@ SET ROLE regress_notify_clerk;
 SELECT * FROM notify.rule;
 SELECT notify.emit('x', 'y', '{}');
 RESET ROLE;
+-- a rule's function runs with settings of its own: they end with it
+CREATE FUNCTION meddle() RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM set_config('search_path', 'pg_temp', false);
+	RETURN true;
+END $$;
+INSERT INTO notify.rule (name, source, template, category, condition) VALUES ('meddler', 'orders', 'rs', 'rs', 'meddle()');
+INSERT INTO orders VALUES (1, 'rs1', 'x', 1);
+SHOW search_path;
 
 DELETE FROM notify.rule;
 SELECT notify.detach('orders');
