@@ -14,7 +14,7 @@ MODULE_big = notify_pg
 PG_CONFIG ?= pg_config
 
 # The extension's SQL: one file per concept, concatenated in this order.
-SQL_ORDER = schema id process capture liquid channel event rule template \
+SQL_ORDER = schema id process instance capture liquid channel event rule template \
 	recipient provider message decide plan ready inbox act report grant
 SQL_FILES = $(wildcard $(SQL_ORDER:%=sql/%.sql))
 
@@ -54,8 +54,9 @@ endif
 else
 # No server headers yet: install them (or say how), then start again.
 all install uninstall installcheck:
+	$(if $(INSTALLED),$(error $(PG_CONFIG) finds no PGXS; set PG_CONFIG to that of the server to build for))
 	@test/lib/deps
-	@$(MAKE) --no-print-directory $@
+	@$(MAKE) --no-print-directory INSTALLED=yes $@
 clean:
 	rm -rf $(EXTRA_CLEAN) $(OBJS) $(MODULE_big).so $(DATA_built)
 .PHONY: all install uninstall installcheck clean

@@ -20,7 +20,7 @@ GRANT USAGE ON ALL SEQUENCES IN SCHEMA notify TO notify_admin;
 GRANT EXECUTE ON FUNCTION notify.attach(regclass, text, text[], text[]), notify.detach(regclass), notify.capture(),
 	notify.emit(text, text, jsonb, text), notify.send(text, text, jsonb, text, text[], text, timestamptz),
 	notify.cancel(bigint, text), notify.redrive(timestamptz, timestamptz, text, text),
-	notify.render(text, jsonb, text, jsonb), notify.now(), notify.id_time(bigint), notify.time_id(timestamptz),
+	notify.arm(), notify.hold(text), notify.render(text, jsonb, text, jsonb), notify.now(), notify.id_time(bigint), notify.time_id(timestamptz),
 	notify.status(), notify.explain(bigint), notify.explain(regclass, text), notify.content(bigint),
 	notify._workers(), notify._preloaded() TO notify_admin;
 -- What the checks behind a save call with the saver's own rights
@@ -57,8 +57,9 @@ GRANT USAGE ON ALL SEQUENCES IN SCHEMA notify TO notify_worker;
 GRANT EXECUTE ON FUNCTION notify._plan(integer), notify._maintain(), notify._claim(integer, bigint, integer[], bigint[], integer[], interval, integer),
 	notify._settle(integer, bigint, tid[], bigint[], text[], integer[], text[], text[], bigint[], integer[], text[], text[]),
 	notify._rescue(integer, bigint), notify._providers(), notify._config_version(), notify._template(bigint) TO notify_worker;
+GRANT SELECT ON notify.instance, notify.origin TO notify_worker, notify_report, notify_admin;
 -- and what these call with the worker's own rights
-GRANT EXECUTE ON FUNCTION notify.now(), notify.id_time(bigint), notify.time_id(timestamptz), notify._next_id(),
+GRANT EXECUTE ON FUNCTION notify._held(), notify._here(), notify.now(), notify.id_time(bigint), notify.time_id(timestamptz), notify._next_id(),
 	notify._next_events(integer), notify._batch_chunk(integer), notify._batch_events(notify.cursor, integer),
 	notify._backlog_chunk(integer), notify._mark(pg_snapshot), notify._low_id(xid8),
 	notify._apply_all(notify.event[]), notify._apply(notify.event[]), notify._gather(notify.event[]),
@@ -81,7 +82,7 @@ BEGIN
 	FOREACH configuration IN ARRAY ARRAY[
 		'notify.source', 'notify.category', 'notify.rule', 'notify.rule_version',
 		'notify.template', 'notify.template_version', 'notify.provider',
-		'notify.recipient', 'notify.address',
+		'notify.recipient', 'notify.address', 'notify.origin',
 		'notify.rule_version_id_seq', 'notify.template_version_id_seq',
 		'notify.rule_id_seq', 'notify.provider_id_seq']
 	LOOP

@@ -74,6 +74,9 @@ DECLARE
 	ids bigint[];
 	stopped bigint[];
 BEGIN
+	IF notify._held() IS NOT NULL THEN
+		RETURN;
+	END IF;
 	tids := ARRAY(SELECT q.tid
 				  FROM unnest(lanes, bounds, room) AS l (lane, bound, room)
 				  CROSS JOIN LATERAL (SELECT r.ctid AS tid FROM notify.ready r

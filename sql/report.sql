@@ -265,6 +265,8 @@ AS $$
 		SELECT 1 AS n, 'Nothing is sent: the library is not preloaded. Set shared_preload_libraries = ''notify_pg'' in postgresql.conf and restart the server.' AS problem
 		WHERE NOT notify._preloaded()
 		UNION ALL
+		SELECT 1, 'Held, nothing is sent: ' || notify._held() || '.' WHERE notify._held() IS NOT NULL
+		UNION ALL
 		SELECT 2, 'No planner is running in this database' ||
 			coalesce(': ' || (SELECT max(w.last_error) FROM notify._workers() w WHERE w.last_error <> ''), '') || '.'
 		WHERE notify._preloaded() AND NOT EXISTS (SELECT FROM notify._workers() w WHERE w.kind = 'planner' AND w.pid IS NOT NULL)
@@ -311,9 +313,10 @@ BEGIN
 	SELECT max(w.pid) FILTER (WHERE w.kind = 'planner'), count(w.pid) FILTER (WHERE w.kind = 'dispatcher')
 	INTO planner, dispatchers FROM notify._workers() w;
 	state := CASE WHEN planner IS NULL OR dispatchers = 0 THEN 'stopped'
+				  WHEN notify._held() IS NOT NULL THEN 'held'
 				  WHEN cardinality(problems) > 0 THEN 'degraded' ELSE 'ok' END;
 END
 $$;
 
 COMMENT ON FUNCTION notify.status() IS
-'How things are, in one row. state: ok, degraded (see problems) or stopped (nothing is sent). unplanned: events waiting for the planner, counted to 100,000. oldest_ready: how long the oldest due message has waited. planner: its process id, NULL when none runs.';
+'How things are, in one row. state: ok, degraded (see problems), held (notify.arm() lets it send) or stopped (no workers). unplanned: events waiting for the planner, counted to 100,000. oldest_ready: how long the oldest due message has waited. planner: its process id, NULL when none runs.';

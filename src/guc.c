@@ -25,10 +25,22 @@ int			notify_max_in_flight = 100;
 int			notify_lease = 60;
 int			notify_retention = 30 * 24 * 60;
 char	   *notify_allow_private_addresses = NULL;
+int			notify_mode = 0;
+int			notify_guard = 0;
+char	   *notify_host_id = NULL;
 int			notify_clock_offset = 0;
 int			notify_event_row_limit = 1024;
 int			notify_undecided_limit = 1000;
 int			notify_query_timeout = 5000;
+
+/* Read by notify._held() in sql/instance.sql, by name. */
+static const struct config_enum_entry modes[] = {
+	{"live", 0, false}, {"hold", 1, false}, {NULL, 0, false}
+};
+
+static const struct config_enum_entry guards[] = {
+	{"cluster", 0, false}, {"host", 1, false}, {NULL, 0, false}
+};
 
 /* One integer setting; flags carry the unit. */
 typedef struct IntegerSetting
@@ -116,6 +128,18 @@ guc_define(void)
 							   &notify_allow_private_addresses, "off",
 							   PGC_SIGHUP, GUC_LIST_INPUT,
 							   check_private_addresses, NULL, NULL);
+	DefineCustomEnumVariable("notify_pg.mode",
+							 "Sets whether this server sends notifications.",
+							 "hold stops every database; live leaves it to each database.",
+							 &notify_mode, 0, modes, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomEnumVariable("notify_pg.guard",
+							 "Sets what tells a database from a copy of it.",
+							 "cluster: the system identifier and the database; host: the host as well.",
+							 &notify_guard, 0, guards, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("notify_pg.host_id",
+							   "Sets the name by which this host is armed.",
+							   "Empty: the host's name.",
+							   &notify_host_id, "", PGC_SIGHUP, 0, NULL, NULL, NULL);
 	compat_reserve_guc_prefix("notify_pg");
 }
 

@@ -21,6 +21,10 @@ extern int	notify_event_row_limit; /* kB */
 extern int	notify_undecided_limit;
 extern int	notify_query_timeout;	/* ms */
 
+extern int	notify_mode;
+extern int	notify_guard;
+extern char *notify_host_id;
+
 extern void guc_define(void);
 
 /* The time schedules read: the wall clock moved by notify_pg.clock_offset. */

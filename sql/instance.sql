@@ -1,0 +1,151 @@
+/*
+ * instance.sql
+ *		Whether this database may send at all.
+ *
+ * A copy of a database must not send what the original sends. notify.origin
+ * says where this database was armed and is dumped with the configuration, so
+ * a restored or cloned database finds a row there that is not its own and is
+ * held, whatever order the restore worked in, until notify.arm(). A copy of
+ * the files (a base backup on another machine) looks the same from inside;
+ * notify_pg.guard = host tells those apart by the hosts that were armed.
+ * Held means that nothing is claimed; capture and planning go on.
+ */
+CREATE FUNCTION notify._here(OUT system_identifier bigint, OUT database oid, OUT host text)
+LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'notify_here';
+
+COMMENT ON FUNCTION notify._here() IS
+'The cluster''s system identifier, this database''s oid, and this host: notify_pg.host_id or its name. Internal.';
+
+CREATE TABLE notify.instance (
+	one			boolean PRIMARY KEY DEFAULT true CHECK (one),
+	mode		text NOT NULL DEFAULT 'live' CHECK (mode IN ('live', 'hold')),
+	reason		text,
+	hosts		text[] NOT NULL DEFAULT '{}',
+	changed_at	timestamptz NOT NULL DEFAULT clock_timestamp(),
+	changed_by	text NOT NULL DEFAULT session_user
+);
+
+COMMENT ON TABLE notify.instance IS 'Whether this database sends. One row, written by notify.arm() and notify.hold().';
+COMMENT ON COLUMN notify.instance.one IS 'True: there is one row.';
+COMMENT ON COLUMN notify.instance.mode IS 'live; or hold: nothing is sent until notify.arm(). notify_pg.mode may only restrict it.';
+COMMENT ON COLUMN notify.instance.reason IS 'Why it is held; NULL when it is not.';
+COMMENT ON COLUMN notify.instance.hosts IS 'Hosts armed so far, looked at when notify_pg.guard = host.';
+COMMENT ON COLUMN notify.instance.changed_at IS 'When that was said.';
+COMMENT ON COLUMN notify.instance.changed_by IS 'Who said it.';
+
+-- No key: a restore may bring the row that CREATE EXTENSION has just made.
+CREATE TABLE notify.origin (
+	system_identifier bigint NOT NULL,
+	database	oid NOT NULL,
+	armed_at	timestamptz NOT NULL DEFAULT clock_timestamp(),
+	armed_by	text NOT NULL DEFAULT session_user
+);
+
+COMMENT ON TABLE notify.origin IS 'Where this database was armed. A row that does not fit means it is a copy, and held.';
+COMMENT ON COLUMN notify.origin.system_identifier IS 'The cluster, as in pg_control_system().';
+COMMENT ON COLUMN notify.origin.database IS 'pg_database.oid there.';
+COMMENT ON COLUMN notify.origin.armed_at IS 'When.';
+COMMENT ON COLUMN notify.origin.armed_by IS 'By whom.';
+
+INSERT INTO notify.instance DEFAULT VALUES;
+INSERT INTO notify.origin (system_identifier, database) SELECT h.system_identifier, h.database FROM notify._here() AS h;
+
+CREATE FUNCTION notify._held() RETURNS text
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	here record;
+	i notify.instance;
+BEGIN
+	IF current_setting('notify_pg.mode') = 'hold' THEN
+		RETURN 'notify_pg.mode is hold';
+	END IF;
+	SELECT * INTO here FROM notify._here();
+	IF EXISTS (SELECT FROM notify.origin o
+			   WHERE (o.system_identifier, o.database) <> (here.system_identifier, here.database)) THEN
+		RETURN 'this database is a copy of one that was armed elsewhere; SELECT notify.arm() when it is to send';
+	END IF;
+	SELECT * INTO i FROM notify.instance;
+	IF i.mode = 'hold' THEN
+		RETURN coalesce(i.reason, 'notify.hold()');
+	END IF;
+	IF current_setting('notify_pg.guard') = 'host' AND here.host <> ALL (i.hosts) THEN
+		RETURN format('host "%s" was never armed; SELECT notify.arm() when it is to send', here.host);
+	END IF;
+	RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION notify._held() IS 'Why nothing is sent; NULL when it is. Internal.';
+
+-- Checks again what a restore could not check, because not everything was there yet.
+CREATE FUNCTION notify._recheck() RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	broken record;
+BEGIN
+	FOR broken IN SELECT s.relation FROM notify.source s WHERE s.problem IS NOT NULL
+	LOOP
+		BEGIN
+			UPDATE notify.source s SET problem = NULL WHERE s.relation = broken.relation;
+		EXCEPTION WHEN OTHERS THEN
+			UPDATE notify.source s SET problem = sqlerrm WHERE s.relation = broken.relation;
+		END;
+	END LOOP;
+	FOR broken IN SELECT r.name FROM notify.rule r WHERE r.problem IS NOT NULL
+	LOOP
+		BEGIN
+			UPDATE notify.rule r SET problem = NULL WHERE r.name = broken.name;
+		EXCEPTION WHEN OTHERS THEN
+			UPDATE notify.rule r SET problem = sqlerrm WHERE r.name = broken.name;
+		END;
+	END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION notify._recheck() IS 'Checks sources and rules with a problem again. Internal.';
+
+CREATE FUNCTION notify.arm() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	here record;
+	problems text[];
+BEGIN
+	PERFORM notify._recheck();
+	SELECT array_agg(p.problem) INTO problems
+	FROM (SELECT format('rule %s: %s', r.name, r.problem) FROM notify.rule r WHERE r.problem IS NOT NULL AND r.enabled
+		  UNION ALL
+		  SELECT format('source %s: %s', s.relation, s.problem) FROM notify.source s WHERE s.problem IS NOT NULL) AS p (problem);
+	IF problems IS NOT NULL THEN
+		RAISE EXCEPTION 'this database cannot be armed while rules or sources have problems'
+			USING ERRCODE = 'object_not_in_prerequisite_state',
+				  DETAIL = array_to_string(problems, E'\n'),
+				  HINT = 'Mend them, or disable those rules and detach those tables.';
+	END IF;
+	SELECT * INTO here FROM notify._here();
+	DELETE FROM notify.origin;
+	INSERT INTO notify.origin (system_identifier, database) VALUES (here.system_identifier, here.database);
+	UPDATE notify.instance
+	SET mode = 'live', reason = NULL, changed_at = clock_timestamp(), changed_by = session_user,
+		hosts = CASE WHEN here.host = ANY (hosts) THEN hosts ELSE hosts || here.host END;
+END
+$$;
+
+COMMENT ON FUNCTION notify.arm() IS
+'Lets this database send: after a restore or a copy, after notify.hold(), and once per host when notify_pg.guard = host. 55000 while enabled rules or sources have problems, which it looks at again first.';
+
+CREATE FUNCTION notify.hold(reason text) RETURNS void
+LANGUAGE sql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+	UPDATE notify.instance
+	SET mode = 'hold', reason = hold.reason, changed_at = clock_timestamp(), changed_by = session_user;
+$$;
+
+COMMENT ON FUNCTION notify.hold(text) IS
+'Sends nothing more until notify.arm(). What is being sent now is finished; events go on being captured and planned.';
