@@ -41,6 +41,8 @@ typedef struct Job
 	Transfer   *transfer;
 	SendResult	result;
 	int64		retry_ms;		/* -1: no further attempt */
+	int			refusals;		/* times it could not be recorded, alone */
+	int64		record_at;		/* ticks: when to try that again */
 } Job;
 
 /* One claim: the question above, the answer below. */

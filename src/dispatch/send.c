@@ -2,12 +2,15 @@
  * send.c
  *		Claimed messages onto the wire and their answers back.
  *
- * A job is in exactly one list: its outlet's queue, "sending", or "answered".
+ * A job is in exactly one list: its outlet's queue, "sending", "answered" or
+ * "suspects".
  *
  * What a crash can send twice is what went on the wire and is not settled.
  * That, not only what is being sent, is held to notify_pg.max_in_flight.
  */
 #include "postgres.h"
+
+#include <poll.h>
 
 #include "mb/pg_wchar.h"
 #include "utils/memutils.h"
@@ -30,6 +33,7 @@ static int	answers = 0;
 static bool made_room = false;
 static dlist_head sending = DLIST_STATIC_INIT(sending);
 static dlist_head answered = DLIST_STATIC_INIT(answered);
+static dlist_head suspects = DLIST_STATIC_INIT(suspects);
 
 bool
 send_setup(int connections)
@@ -66,6 +70,12 @@ send_answers(void)
 	return &answered;
 }
 
+dlist_head *
+send_suspects(void)
+{
+	return &suspects;
+}
+
 int
 send_answer_count(void)
 {
@@ -83,10 +93,10 @@ send_answer_settled(Job *job)
 }
 
 void
-send_answer_rotate(Job *job)
+send_answer_suspect(Job *job)
 {
 	dlist_delete(&job->node);
-	dlist_push_tail(&answered, &job->node);
+	dlist_push_tail(&suspects, &job->node);
 }
 
 /* ------------------------------------------------------------- answers --- */
@@ -287,6 +297,23 @@ send_pump(void)
 	if (start_waiting())
 		mux_run(mux);
 	finish_done();
+}
+
+/* Take the answers that come before the deadline; nothing new is begun. */
+void
+send_finish(int64 deadline)
+{
+	struct pollfd readable = {mux_fd(mux), POLLIN, 0};
+	int64		left;
+
+	mux_run(mux);
+	finish_done();
+	while (in_flight > 0 && (left = deadline - ticks_us()) > 0)
+	{
+		(void) poll(&readable, 1, (int) (left / 1000) + 1);
+		mux_run(mux);
+		finish_done();
+	}
 }
 
 /*

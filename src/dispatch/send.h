@@ -22,11 +22,18 @@ extern int	send_in_flight(void);
 /* True once after a provider that had no room got some. */
 extern bool send_made_room(void);
 
-/* Answers to settle, oldest first. */
+/*
+ * Answers to settle, oldest first; apart from them the suspects, which could
+ * not be recorded even alone and must not hold up the others.
+ */
 extern dlist_head *send_answers(void);
-extern int	send_answer_count(void);
+extern dlist_head *send_suspects(void);
+extern int	send_answer_count(void);	/* of both */
 extern void send_answer_settled(Job *job);
-extern void send_answer_rotate(Job *job);
+extern void send_answer_suspect(Job *job);
+
+/* Stopping: take what is answered until the deadline (ticks), begin nothing. */
+extern void send_finish(int64 deadline);
 
 /* Stop: abandon what is not answered and close. */
 extern void send_abandon(void);

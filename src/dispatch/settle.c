@@ -26,24 +26,41 @@ typedef struct Column
 	int			n;
 } Column;
 
+static void
+settle_begin(Settlement *settlement, int most)
+{
+	settlement->njobs = settlement->sent = settlement->again = 0;
+	settlement->accepted = 0;
+	settlement->jobs = palloc(sizeof(Job *) * Max(1, most));
+}
+
+static void
+settle_add(Settlement *settlement, Job *job)
+{
+	settlement->jobs[settlement->njobs++] = job;
+	settlement->sent += job->result.class == SEND_OK;
+	settlement->again += job->retry_ms >= 0;
+}
+
 void
 settle_take(Settlement *settlement, dlist_head *answers, int most)
 {
 	dlist_iter	iter;
 
-	settlement->njobs = settlement->sent = settlement->again = 0;
-	settlement->accepted = 0;
-	settlement->jobs = palloc(sizeof(Job *) * Max(1, most));
+	settle_begin(settlement, most);
 	dlist_foreach(iter, answers)
 	{
-		Job		   *job = dlist_container(Job, node, iter.cur);
-
 		if (settlement->njobs == most)
 			break;
-		settlement->jobs[settlement->njobs++] = job;
-		settlement->sent += job->result.class == SEND_OK;
-		settlement->again += job->retry_ms >= 0;
+		settle_add(settlement, dlist_container(Job, node, iter.cur));
 	}
+}
+
+void
+settle_take_one(Settlement *settlement, Job *job)
+{
+	settle_begin(settlement, 1);
+	settle_add(settlement, job);
 }
 
 /* Providers answer in UTF-8; elsewhere only what every encoding has survives. */

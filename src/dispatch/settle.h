@@ -7,7 +7,7 @@
 
 #include "dispatch/claim.h"
 
-/* One batch: the oldest answers.  Sums are for the counters. */
+/* One batch of answers.  Sums are for the counters. */
 typedef struct Settlement
 {
 	int			slot;
@@ -20,6 +20,7 @@ typedef struct Settlement
 } Settlement;
 
 extern void settle_take(Settlement *settlement, dlist_head *answers, int most);
+extern void settle_take_one(Settlement *settlement, Job *job);
 extern void settle_run(Settlement *settlement);
 
 #endif							/* NOTIFY_DISPATCH_SETTLE_H */

@@ -12,11 +12,11 @@
  * Answers live in memory until a commit has recorded them.  When an exchange
  * fails its parts are tried apart, so a claim that cannot be made does not keep
  * answers from being settled, and the settled batch is halved down to the one
- * answer that may be at fault, which then waits behind the others.  An answer
- * is given up only when its lease has ended: the message is someone else's.
+ * answer that may be at fault, which is then tried by itself, later and later.
+ * It is given up only when its lease has ended: the message is someone else's.
  *
- * Stopping: nothing new is begun, what is answered is settled, what is not is
- * abandoned to the next dispatcher of the slot.
+ * Stopping: nothing new is begun, what is answered within half a second is
+ * settled, what is not is abandoned to the next dispatcher of the slot.
  */
 #include "postgres.h"
 
@@ -50,7 +50,8 @@
 #define HELD_MOST		((Size) 16 * 1024 * 1024)	/* bytes of messages in memory */
 #define BACKOFF_LEAST	50
 #define BACKOFF_MOST	5000
-#define STOP_US			1000000 /* to settle before the exit */
+#define HEAR_US			500000	/* for answers to what is on the wire, before the exit */
+#define STOP_US			1000000 /* for that and for settling */
 #define RESERVED_FILES	100		/* for tables, logs and libraries */
 
 /* How often in a row something failed, and when to try again (ticks). */
@@ -66,6 +67,7 @@ typedef struct Exchange
 	bool		settle;
 	bool		refresh;
 	bool		claim;
+	Job		   *suspect;		/* settle this one alone, and nothing else */
 	Settlement	settlement;
 	Claim		taken;
 } Exchange;
@@ -194,11 +196,28 @@ unanswered(void)
 static int64
 settle_time(void)
 {
-	if (send_answer_count() == 0)
+	if (dlist_is_empty(send_answers()))
 		return PG_INT64_MAX;
-	if (unanswered() == 0 || send_answer_count() >= Min(Max(1, capacity / 2), settle_most))
+	if (unanswered() == 0 || send_answer_count() >= Min(Max(1, capacity - capacity / 5), settle_most))
 		return settling.until;
 	return Max(settling.until, oldest_answer()->answered_at + SETTLE_WAIT_US);
+}
+
+/* The suspect whose turn comes first, or NULL. */
+static Job *
+next_suspect(void)
+{
+	Job		   *next = NULL;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, send_suspects())
+	{
+		Job		   *job = dlist_container(Job, node, iter.cur);
+
+		if (next == NULL || job->record_at < next->record_at)
+			next = job;
+	}
+	return next;
 }
 
 static int64
@@ -303,15 +322,8 @@ after_claiming(Claim *claim, int64 now)
 
 /* The lease has ended, so the message is not ours any more. */
 static void
-give_up_old_answer(int64 now)
+give_up(Job *job)
 {
-	Job		   *job = oldest_answer();
-
-	if (now - job->claimed_at < (int64) notify_lease * 1000000)
-	{
-		send_answer_rotate(job);
-		return;
-	}
 	ereport(LOG,
 			(errmsg("the answer to message " INT64_FORMAT " could not be recorded before its lease ended",
 					job->letter.message),
@@ -319,6 +331,18 @@ give_up_old_answer(int64 now)
 					   job->result.code)));
 	slot_count(worker_slot, COUNT_REFUSED, 1);
 	send_answer_settled(job);
+}
+
+/* It could not be recorded although it was alone. */
+static void
+suspect(Job *job, int64 now)
+{
+	job->refusals++;
+	job->record_at = now + worker_backoff(job->refusals, BACKOFF_LEAST, BACKOFF_MOST) * 1000;
+	if (now - job->claimed_at >= (int64) notify_lease * 1000000)
+		give_up(job);
+	else
+		send_answer_suspect(job);
 }
 
 static void
@@ -336,10 +360,13 @@ after_failure(Exchange *x, int64 now)
 		set_back(&claiming, now);
 		return;
 	}
-	set_back(&settling, now);
+	if (x->suspect == NULL)
+	{
+		set_back(&settling, now);
+		settle_most = Max(1, x->settlement.njobs / 2);
+	}
 	if (x->settlement.njobs == 1)
-		give_up_old_answer(now);
-	settle_most = Max(1, x->settlement.njobs / 2);
+		suspect(x->settlement.jobs[0], now);
 }
 
 static void
@@ -348,7 +375,9 @@ run_exchange(Exchange *x)
 	bool		good;
 	int64		now;
 
-	if (x->settle)
+	if (x->suspect)
+		settle_take_one(&x->settlement, x->suspect);
+	else if (x->settle)
 		settle_take(&x->settlement, send_answers(), settle_most);
 	if (x->claim)
 		prepare_claim(&x->taken);
@@ -379,22 +408,36 @@ run_exchange(Exchange *x)
 	}
 }
 
+/* A suspect alone is due when nothing else is. */
+static bool
+settle_suspect_if_due(int64 now)
+{
+	Exchange	x;
+
+	prepare_exchange(&x);
+	x.suspect = next_suspect();
+	if (x.suspect == NULL || x.suspect->record_at > now)
+		return false;
+	x.settle = true;
+	run_exchange(&x);
+	return true;
+}
+
 /* Runs what is due; false when nothing is. */
 static bool
 exchange_if_due(int64 now)
 {
 	Exchange	x;
-	bool		first = refreshed_at == 0;
 
 	prepare_exchange(&x);
 	x.settle = settle_time() <= now;
-	x.claim = !first && claim_time() <= now;
+	x.claim = refreshed_at != 0 && claim_time() <= now;
 	x.refresh = (x.claim || x.settle || unanswered() == 0) && refresh_time() <= now;
 	if (!x.settle && !x.claim && !x.refresh)
-		return false;
+		return settle_suspect_if_due(now);
 	if (apart && x.settle)
 		x.claim = x.refresh = false;
-	else if (x.claim && send_answer_count() > 0 && settling.until <= now && !apart)
+	else if (x.claim && !dlist_is_empty(send_answers()) && settling.until <= now && !apart)
 		x.settle = true;		/* the flush is paid for */
 	run_exchange(&x);
 	return true;
@@ -416,8 +459,11 @@ static long
 time_to_sleep(int64 now)
 {
 	int64		next = now + (int64) notify_poll_interval * 1000;
+	Job		   *waiting = next_suspect();
 
 	next = Min(next, settle_time());
+	if (waiting)
+		next = Min(next, waiting->record_at);
 	if (refreshed_at != 0)
 		next = Min(next, claim_time());
 	if (refreshed_at == 0 || refresh_soon != 0)
@@ -474,14 +520,15 @@ dispatcher_round(void)
 		wait_for_something();
 }
 
-/* Settle what is answered, for a second at most, and go. */
+/* Hear what is being answered, settle it, for a second at most, and go. */
 static void
 dispatcher_stop(void)
 {
 	int64		deadline = ticks_us() + STOP_US;
 
+	send_finish(ticks_us() + HEAR_US);
 	send_abandon();
-	while (send_answer_count() > 0 && ticks_us() < deadline && settling.failures < 3)
+	while (!dlist_is_empty(send_answers()) && ticks_us() < deadline && settling.failures < 3)
 	{
 		Exchange	x;
 

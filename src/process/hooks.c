@@ -124,12 +124,12 @@ template_database(CreatedbStmt *stmt)
 	DefElem    *option = find_option(stmt->options, "template");
 	Oid			database;
 
-	if (option == NULL || option->arg == NULL || !have_createdb_privilege())
+	if (option == NULL || option->arg == NULL)
 		return InvalidOid;
-	database = get_database_oid(defGetString(option), true);
+	database = owned_database(defGetString(option));
 	if (!OidIsValid(database) || is_template(database))
 		return InvalidOid;		/* a template database has no workers */
-	return owned_database(defGetString(option));
+	return database;
 }
 
 /* The database in which this statement must be alone, or InvalidOid. */

@@ -433,14 +433,33 @@ start(int index, const WorkerInfo *info, TimestampTz now)
 	return false;
 }
 
-/* Probes at any time; others only where the extension was seen to be. */
+static bool
+planner_lives(Oid database)
+{
+	WorkerInfo	planner;
+	int			index = slot_find(WORKER_PLANNER, database, 0);
+
+	if (index < 0)
+		return false;
+	slot_read(index, &planner);
+	return is_live(&planner);
+}
+
+/*
+ * Probes at any time; others only where the extension was seen to be, and the
+ * planner first: a dispatcher alone would have nothing to do.
+ */
 static bool
 may_start(const WorkerInfo *info)
 {
 	DatabaseLine *line = find_database(info->database);
 
-	return info->state == WORKER_WAITING && line != NULL &&
-		(info->kind == WORKER_PROBE || line->finding == EXTENSION_PRESENT);
+	if (info->state != WORKER_WAITING || line == NULL)
+		return false;
+	if (info->kind == WORKER_PROBE)
+		return true;
+	return line->finding == EXTENSION_PRESENT &&
+		(info->kind == WORKER_PLANNER || planner_lives(info->database));
 }
 
 /* Returns the time the next start is due, or 0. */

@@ -6,10 +6,10 @@
  * After that the handler only raises a flag that the loop reads between
  * transactions, unless a statement is running: an impatient worker (planner,
  * launcher) has nothing in memory to lose and dies at once; a patient one
- * (dispatcher, which has answers to settle) lets statements end, and a timer
- * sends it SIGTERM again, upon which it dies in whatever statement still runs.
- * (The timer is the system's own: PostgreSQL's timeouts cannot be armed in a
- * signal handler, and armed for every statement they cost a wake-up each.)
+ * (dispatcher, which has answers to settle) lets statements end, until a timer
+ * sends it SIGUSR2, upon which it dies in whatever statement still runs.  (The
+ * timer is the system's own: PostgreSQL's timeouts cannot be armed in a signal
+ * handler, and armed for every statement they cost a wake-up each.)
  *
  * Errors.  emit_log_hook copies every ERROR and FATAL of this process into its
  * slot, so that status shows what the log shows, even for a connection that
@@ -43,7 +43,7 @@ int			worker_slot = -1;
 static volatile sig_atomic_t stop_requested = false;
 static volatile sig_atomic_t statement_running = false;
 static WorkerPatience patience = WORKER_IMPATIENT;
-static timer_t insist;			/* sends SIGTERM again */
+static timer_t insist;			/* sends SIGUSR2 when patience ends */
 static emit_log_hook_type previous_log_hook = NULL;
 
 typedef struct PinnedSetting
@@ -109,7 +109,7 @@ handle_sigterm(SIGNAL_ARGS)
 	int			save_errno = errno;
 	struct itimerspec again = {{1, 0}, {PATIENCE_MS / 1000, PATIENCE_MS % 1000 * 1000000L}};
 
-	if (statement_running && (patience == WORKER_IMPATIENT || stop_requested))
+	if (patience == WORKER_IMPATIENT && statement_running)
 		die(postgres_signal_arg);
 	else if (patience == WORKER_PATIENT && !stop_requested)
 		(void) timer_settime(insist, 0, &again, NULL);
@@ -119,13 +119,21 @@ handle_sigterm(SIGNAL_ARGS)
 }
 
 static void
+handle_insist(SIGNAL_ARGS)
+{
+	if (statement_running)
+		die(SIGTERM);
+}
+
+static void
 make_insist(void)
 {
 	struct sigevent event;
 
 	memset(&event, 0, sizeof(event));
 	event.sigev_notify = SIGEV_SIGNAL;
-	event.sigev_signo = SIGTERM;
+	event.sigev_signo = SIGUSR2;
+	pqsignal(SIGUSR2, handle_insist);
 	if (timer_create(CLOCK_MONOTONIC, &event, &insist) != 0)
 		ereport(FATAL,
 				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
