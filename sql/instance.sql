@@ -79,34 +79,37 @@ $$;
 
 COMMENT ON FUNCTION notify._held() IS 'Why nothing is sent; NULL when it is. Internal.';
 
--- Checks again what a restore could not check, because not everything was there yet.
+-- Checks every source and rule as if it were saved now, and says what is wrong in "problem".
 CREATE FUNCTION notify._recheck() RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	broken record;
+	s notify.source;
+	r notify.rule;
 BEGIN
-	FOR broken IN SELECT s.relation FROM notify.source s WHERE s.problem IS NOT NULL
+	FOR s IN SELECT * FROM notify.source
 	LOOP
 		BEGIN
-			UPDATE notify.source s SET problem = NULL WHERE s.relation = broken.relation;
+			UPDATE notify.source u SET problem = NULL WHERE u.relation = s.relation;
 		EXCEPTION WHEN OTHERS THEN
-			UPDATE notify.source s SET problem = sqlerrm WHERE s.relation = broken.relation;
+			UPDATE notify.source u SET problem = sqlerrm
+			WHERE u.relation = s.relation AND u.problem IS DISTINCT FROM sqlerrm;
 		END;
 	END LOOP;
-	FOR broken IN SELECT r.name FROM notify.rule r WHERE r.problem IS NOT NULL
+	FOR r IN SELECT * FROM notify.rule
 	LOOP
 		BEGIN
-			UPDATE notify.rule r SET problem = NULL WHERE r.name = broken.name;
+			UPDATE notify.rule u SET problem = NULL WHERE u.id = r.id;
 		EXCEPTION WHEN OTHERS THEN
-			UPDATE notify.rule r SET problem = sqlerrm WHERE r.name = broken.name;
+			UPDATE notify.rule u SET problem = sqlerrm
+			WHERE u.id = r.id AND u.problem IS DISTINCT FROM sqlerrm;
 		END;
 	END LOOP;
 END
 $$;
 
-COMMENT ON FUNCTION notify._recheck() IS 'Checks sources and rules with a problem again. Internal.';
+COMMENT ON FUNCTION notify._recheck() IS 'Checks every source and rule again. Internal.';
 
 CREATE FUNCTION notify.arm() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER

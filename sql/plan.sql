@@ -452,8 +452,11 @@ AS $$
 DECLARE
 	chunk notify.event[];
 	promoted integer := 0;
+	behind boolean;
 BEGIN
 	LOCK TABLE notify.cursor IN SHARE ROW EXCLUSIVE MODE;
+	-- What is open now ends where it was opened: events since then need another look.
+	behind := EXISTS (SELECT FROM notify.cursor c WHERE c.open_to IS NOT NULL);
 	IF EXISTS (SELECT FROM notify.scheduled s WHERE s.due_at <= notify.now()) THEN
 		promoted := notify._promote(batch);
 	END IF;
@@ -464,7 +467,7 @@ BEGIN
 	END IF;
 	planned := coalesce(planned, 0);
 	readied := coalesce(readied, 0) + promoted;
-	more := promoted = batch OR coalesce(cardinality(chunk), 0) = batch
+	more := behind OR promoted = batch OR coalesce(cardinality(chunk), 0) = batch
 		OR EXISTS (SELECT FROM notify.backlog)
 		OR EXISTS (SELECT FROM notify.cursor c WHERE c.open_to IS NOT NULL);
 	SELECT min(s.due_at) INTO next_due FROM notify.scheduled s;
@@ -474,5 +477,6 @@ $$;
 COMMENT ON FUNCTION notify._plan(integer) IS
 'One step of planning: what has come due, then the next events. more: call again at once; next_due: when the next scheduled message is due. Internal.';
 
--- Events written before the extension was there do not exist; start here.
-INSERT INTO notify.cursor (snap) VALUES (pg_current_snapshot());
+-- Start with the oldest transaction still running, this one included: it may write events yet.
+INSERT INTO notify.cursor (snap)
+SELECT format('%1$s:%1$s:', pg_snapshot_xmin(pg_current_snapshot()))::pg_snapshot;

@@ -170,6 +170,14 @@ SELECT plan();
 SELECT split_part(key, '|', 1) AS shop, count(*), count(DISTINCT event) FROM notify.message
 WHERE split_part(key, '|', 1) IN ('10', '11', '12', '13') GROUP BY 1 ORDER BY 1;
 SELECT count(*) FROM notify.backlog;
+-- what commits while a batch of several chunks is planned is not left lying
+DO $$ BEGIN FOR i IN 1..6 LOOP PERFORM notify.emit('nothing', NULL, '{}'); COMMIT; END LOOP; END $$;
+SELECT more FROM notify._plan(4);
+SELECT notify.emit('nothing', NULL, '{}') IS NOT NULL AS emitted;
+SELECT more FROM notify._plan(4);
+SELECT more FROM notify._plan(4);
+SELECT more FROM notify._plan(4);
+SELECT unplanned FROM notify.status();
 
 DELETE FROM notify.rule;
 SELECT notify.detach('"Order"');

@@ -142,6 +142,12 @@ SELECT notify.send('ann', 'hi', '{}', 'q') AS id \gset
 SELECT notify.cancel(:id, 'not planned yet');
 SELECT plan();
 SELECT status FROM notify.delivery WHERE event = :id;
+-- cancelled while the planner was at it: the claim sees it
+SELECT notify.send('ann', 'hi', '{}', 'q') AS id \gset
+SELECT plan();
+SELECT notify._write_event('C', NULL, NULL, NULL, '{}', notify._event_cancel_key(:id), NULL, false) IS NOT NULL AS written;
+SELECT count(*) FROM claim(1, 11);
+SELECT status FROM notify.delivery WHERE event = :id;
 SELECT notify.send('ann', 'hi', '{}', 'q', at => now() + interval '1 day') AS id \gset
 SELECT plan();
 SELECT status, due_at > now() + interval '23 hours' AS tomorrow FROM notify.delivery WHERE event = :id;
