@@ -15,7 +15,6 @@ use strict;
 use warnings;
 use Exporter 'import';
 use File::Basename qw(dirname);
-use File::Temp qw(tempdir);
 use IPC::Run;
 use JSON::PP ();
 use PostgreSQL::Test::Cluster;
@@ -99,7 +98,7 @@ sub load_example
 # A self-signed certificate for localhost and 127.0.0.1: (cert file, key file).
 sub certificate
 {
-	my $dir = tempdir('certXXXX', TMPDIR => 1, CLEANUP => 1);
+	my $dir = PostgreSQL::Test::Utils::tempdir("cert");
 	system_or_bail('openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '30',
 		'-keyout', "$dir/key.pem", '-out', "$dir/cert.pem", '-subj', '/CN=localhost',
 		'-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1', '-batch');
@@ -138,7 +137,7 @@ use Test::More;
 sub start
 {
 	my ($class, $name, $port, @args) = @_;
-	my $dir = File::Temp::tempdir("${name}_sinkXXXX", TMPDIR => 1, CLEANUP => 1);
+	my $dir = PostgreSQL::Test::Utils::tempdir("${name}_sink");
 	my $self = bless { name => $name, dir => $dir, in => '', out => '' }, $class;
 	$self->{run} = IPC::Run::start(
 		[ '/usr/bin/python3', "$lib/${name}_sink.py", $dir, '--port', $port // 0, @args ],
@@ -172,6 +171,21 @@ sub entries
 	$lines =~ s/[^\n]*\z//;    # a line being written just now
 	my @entries = map { NotifyTest::decode_json($_) } split /\n/, $lines;
 	return grep { !defined $path || $_->{path} eq $path } @entries;
+}
+
+# How often each webhook-id arrived, {msg_1 => 1, ...}, optionally of one path
+# only. Reads the log as text: twenty thousand requests take no time.
+sub arrivals
+{
+	my ($self, $path) = @_;
+	my %seen;
+	open my $log, '<', "$self->{dir}/$self->{name}.jsonl" or return {};
+	while (my $line = <$log>)
+	{
+		next if defined $path && index($line, qq{"path": "$path"}) < 0;
+		$seen{$1}++ if $line =~ /"webhook-id": "(msg_\d+)"/;
+	}
+	return \%seen;
 }
 
 # The mails received, each log entry with its bytes as {content}.

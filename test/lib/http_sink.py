@@ -14,6 +14,7 @@ How it answers is the first part of the path, with arguments in the query:
     /reset                      closes with a reset after reading the request
     /reset-early                closes with a reset at the first byte (not logged)
     /huge?bytes=100000000       200 and a body as long   /drip?ms=100    a header line at a time, for ever
+    /gzip?bytes=1000000000      200 and a small body that unpacks to as much
     /garbage                    bytes that are no HTTP   /empty          closes without a byte
     /redirect?to=URL            302
     anything else               200 {"ok":true}
@@ -30,6 +31,7 @@ import json
 import socket
 import ssl
 import struct
+import zlib
 from urllib.parse import parse_qs, urlsplit
 
 import sink
@@ -126,7 +128,8 @@ class Connection(asyncio.Protocol):
 
     def do_status(self, rest, args):
         headers = [f"Retry-After: {args['retry_after']}"] if "retry_after" in args else []
-        self.transport.write(answer(int(rest), args.get("body", "{}").encode(), *headers))
+        body = "" if rest in ("204", "304") else args.get("body", "{}")
+        self.transport.write(answer(int(rest), body.encode(), *headers))
 
     def do_redirect(self, rest, args):
         self.transport.write(answer(302, b"", f"Location: {args['to']}"))
@@ -168,6 +171,12 @@ class Connection(asyncio.Protocol):
                 size -= len(block)
             await asyncio.sleep(0)
         self.waiting = False
+
+    def do_gzip(self, rest, args):
+        pack = zlib.compressobj(9, zlib.DEFLATED, 31)
+        blocks = int(args.get("bytes", 1_000_000_000)) >> 20
+        body = b"".join(pack.compress(bytes(1 << 20)) for _ in range(blocks)) + pack.flush()
+        self.transport.write(answer(200, body, "Content-Encoding: gzip"))
 
     def do_drip(self, rest, args):
         self.waiting = True

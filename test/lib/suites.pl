@@ -60,54 +60,93 @@ sub stem
 	return basename($_[0]) =~ s/\.\w+$//r;
 }
 
-# Prints the last lines of a file that tells why something failed.
-sub show_tail
+# Prints the first (count > 0) or the last lines of a file that tells why
+# something failed.
+sub show
 {
 	my ($file, $count) = @_;
 	open my $in, '<', $file or return;
 	my @lines = <$in>;
-	splice @lines, 0, @lines - $count, "...\n" if @lines > $count;
-	print "---- $file\n", @lines;
+	if (@lines > abs $count)
+	{
+		@lines = $count > 0 ? (@lines[ 0 .. $count - 1 ], "...\n") : ("...\n", @lines[ $count .. -1 ]);
+	}
+	print "---- $file\n", @lines if @lines;
 	return;
 }
 
-# pg_regress and pg_isolation_regress share their command line and output.
+# Runs code while a server of its own is up, without notify_pg preloaded so
+# that no worker races with a test; false when there was no server to run it on.
+sub with_server
+{
+	my ($dir, $code) = @_;
+	my $socket = tempdir('notify_pg.XXXXXX', TMPDIR => 1, CLEANUP => 1);
+	my @ctl = ('pg_ctl', '-s', '-w', '-D', "$dir/data", '-l', "$dir/server.log");
+
+	local @ENV{qw(PGHOST PGUSER PGDATABASE)} = ($socket, 'postgres', 'postgres');
+	if (system("initdb -U postgres -A trust -N --no-locale -E UTF8 -D '$dir/data' >'$dir/initdb.log' 2>&1") == 0)
+	{
+		open my $conf, '>>', "$dir/data/postgresql.conf" or die $!;
+		print $conf "listen_addresses = ''\nunix_socket_directories = '$socket'\nfsync = off\n",
+		  "max_prepared_transactions = 10\nstatement_timeout = '120s'\n",
+		  "log_autovacuum_min_duration = -1\nlog_checkpoints = off\n";
+		close $conf;
+		if (system(@ctl, 'start') == 0)
+		{
+			local $SIG{INT} = local $SIG{TERM} = sub { die "stopped\n" };
+			my $ok = eval { $code->($socket); 1 };
+			my $error = $@;
+			system(@ctl, '-m', 'immediate', 'stop');
+			remove_tree("$dir/data") if $ok;
+			die $error unless $ok;
+			return 1;
+		}
+	}
+	show($_, -40) for "$dir/initdb.log", "$dir/server.log";
+	return 0;
+}
+
+# pg_regress and pg_isolation_regress: each test in a database of its own, in
+# which the extension was created.
 sub regression
 {
 	my ($dir, $program, @files) = @_;
-	my $ran = 0;
-	my $bad = 0;
+
+	# Where tests find the modules built from test/unit/.
+	local $ENV{NOTIFY_UNIT_DIR} = "$top/test/unit";
+	my $up = with_server($dir, sub {
+		my ($socket) = @_;
+		one_regression("$dir/" . stem($_), $program, $socket, stem($_)) for @files;
+	});
+	$failed += @files unless $up;
+	return;
+}
+
+sub one_regression
+{
+	my ($dir, $program, $socket, $name) = @_;
 
 	# Golden files stand in the top directory, results under build/.
-	# NOTIFY_UNIT_DIR is where tests find the modules built from test/unit/.
-	local $ENV{NOTIFY_UNIT_DIR} = "$top/test/unit";
+	make_path($dir);
 	symlink "$top/expected", "$dir/expected" or die "symlink: $!";
-	open my $conf, '>', "$dir/temp.conf" or die $!;
-	print $conf "fsync = off\nmax_prepared_transactions = 10\nstatement_timeout = '120s'\n";
-	close $conf;
-	open my $run, '-|', "$pg_test/$program", "--bindir=$bindir", '--inputdir=test',
-	  "--outputdir=$dir", "--temp-instance=$dir/tmp", "--temp-config=$dir/temp.conf",
-	  '--encoding=UTF8', '--no-locale', '--load-extension=notify_pg', map { stem($_) } @files
+	open my $run, '-|', join(' ', map { "'$_'" } ("$pg_test/$program", "--bindir=$bindir", '--inputdir=test',
+		"--outputdir=$dir", "--host=$socket", '--user=postgres', "--dbname=test_$name",
+		'--encoding=UTF8', '--no-locale', '--load-extension=notify_pg', $name)) . ' 2>&1'
 	  or die "$program: $!";
-	while (my $line = <$run>)
-	{
-		print $line;
-		# "test name ... ok" up to PostgreSQL 15, "ok 1 - name" after.
-		next unless $line =~ /^(?:test .* \.\.\. |not )?(ok|FAILED)\b/;
-		$ran++;
-		$bad++ if $1 eq 'FAILED' || $line =~ /^not ok/;
-	}
+	my @said = <$run>;
 	close $run;
-	my $status = $?;
-	$passed += $ran - $bad;
-	$failed += $bad + @files - $ran;
-	$failed++ if $status && !$bad && $ran == @files;
-	if ($status)
+	my $ok = $? == 0;
+	# "test name ... ok" up to PostgreSQL 15, "ok 1 - name" after.
+	my ($line) = grep { /^(?:test .* \.\.\. |not )?(?:ok|FAILED)\b/ } @said;
+	print $line // "test $name ... did not run\n";
+	if ($ok && $line)
 	{
-		show_tail("$dir/log/initdb.log", 20) unless $ran;
-		show_tail("$dir/log/postmaster.log", 100) if $ran < @files || -s "$dir/regression.diffs" == 0;
-		show_tail("$dir/regression.diffs", 600);
+		$passed++;
+		return;
 	}
+	$failed++;
+	print grep { !/^=|^$/ } @said unless $line;
+	show("$dir/regression.diffs", 200);
 	return;
 }
 
@@ -124,13 +163,9 @@ sub isolation
 # Runs files that speak TAP and returns those that did not pass.
 sub harness
 {
-	my ($command, @files) = @_;
+	my ($options, @files) = @_;
 	my @bad;
-	my $harness = TAP::Harness->new(
-		{ exec => [ 'timeout', '-k', '30', '900', @$command ], timer => 1, color => 0,
-			# pgTAP says on stdout what it got and what it wanted.
-			comments => $command->[0] eq 'psql', failures => 1 });
-	my $all = $harness->runtests(@files);
+	my $all = TAP::Harness->new({ timer => 1, color => 0, %$options })->runtests(@files);
 
 	for my $file ($all->descriptions)
 	{
@@ -151,10 +186,11 @@ sub tap
 	local $ENV{TESTDIR} = $dir;
 	local $ENV{PG_REGRESS} = "$pg_test/regress/pg_regress";
 	local $ENV{PERL5LIB} = join ':', "$pg_test/perl", "$top/test/lib", $ENV{PERL5LIB} // ();
-	for my $file (harness([ $^X, '-w' ], @files))
+	my $command = [ 'timeout', '--foreground', '-k', '30', '900', $^X, '-w' ];
+	for my $file (harness({ exec => $command }, @files))
 	{
 		my $stem = stem($file);
-		show_tail($_, 80) for glob "$dir/tmp_check/log/${stem}_*.log $dir/tmp_check/log/regress_log_$stem";
+		show($_, -80) for glob "$dir/tmp_check/log/${stem}_*.log $dir/tmp_check/log/regress_log_$stem";
 	}
 	return;
 }
@@ -163,36 +199,22 @@ sub tap
 sub pgtap
 {
 	my ($dir, @files) = @_;
-	my $socket = tempdir('notify_pg.XXXXXX', TMPDIR => 1, CLEANUP => 1);
-	local @ENV{qw(PGHOST PGUSER PGDATABASE PGOPTIONS)} =
-	  ($socket, 'postgres', 'postgres', '-c client_min_messages=warning');
-	my @ctl = ('pg_ctl', '-w', '-D', "$dir/data", '-l', "$dir/server.log");
-
-	if (system("initdb -U postgres -A trust -N --no-locale -E UTF8 -D '$dir/data' >'$dir/initdb.log' 2>&1")
-		|| system(@ctl, '-s', '-o', "-F -k $socket -c listen_addresses=''", 'start'))
-	{
-		print "# no server for pgtap\n";
-		show_tail($_, 40) for "$dir/initdb.log", "$dir/server.log";
-		$failed += @files;
-		return;
-	}
-	local $SIG{INT} = local $SIG{TERM} = sub { exit 1 };
-	my $ok = eval {
-		system('psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-c', 'CREATE DATABASE pgtap') == 0
-		  and system('psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-d', 'pgtap', '-c',
-			'CREATE EXTENSION notify_pg; CREATE SCHEMA tap; CREATE EXTENSION pgtap SCHEMA tap;'
-			  . 'ALTER DATABASE pgtap SET search_path = public, tap') == 0
-		  or die "no extension\n";
-		harness([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', 'pgtap', '-f' ], @files)
-		  and show_tail("$dir/server.log", 60);
-		1;
-	};
-	if (!$ok)
-	{
-		print "# $@";
-		show_tail("$dir/server.log", 60);
-		$failed += @files;
-	}
-	system(@ctl, '-s', '-m', 'immediate', 'stop');
+	my $up = with_server($dir, sub {
+		local $ENV{PGOPTIONS} = '-c client_min_messages=warning';
+		for my $name (map { stem($_) } @files)
+		{
+			system("psql -Xq -v ON_ERROR_STOP=1 -c 'CREATE DATABASE test_$name' && "
+				  . "psql -Xq -v ON_ERROR_STOP=1 -d test_$name -c 'CREATE EXTENSION notify_pg' "
+				  . "-c 'CREATE SCHEMA tap' -c 'CREATE EXTENSION pgtap SCHEMA tap' "
+				  . "-c 'ALTER DATABASE test_$name SET search_path = public, tap'");
+		}
+		my $psql = sub {
+			my (undef, $file) = @_;
+			return [ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', 'test_' . stem($file), '-f', $file ];
+		};
+		# pgTAP says on stdout what it got and what it wanted.
+		harness({ exec => $psql, comments => 1, failures => 1 }, @files) and show("$dir/server.log", -60);
+	});
+	$failed += @files unless $up;
 	return;
 }
