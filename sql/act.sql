@@ -148,6 +148,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	lost bigint[];
+	put_back bigint;
 BEGIN
 	lost := ARRAY(
 		SELECT m.id FROM notify.message m
@@ -160,11 +161,17 @@ BEGIN
 		  AND (redrive.channel IS NULL OR m.channel = redrive.channel)
 		  AND o.verdict IN ('dead', 'failed', 'expired')
 		  AND NOT EXISTS (SELECT FROM notify.ready r WHERE r.message = m.id));
-	INSERT INTO notify.scheduled (message, due_at, redriven)
-	SELECT l, notify.now(), true FROM unnest(lost) AS l ON CONFLICT DO NOTHING;
-	INSERT INTO notify.outcome (message, verdict, reason, next_at)
-	SELECT l, 'retrying', 'redriven', notify.now() FROM unnest(lost) AS l;
-	RETURN cardinality(lost);
+	WITH put AS (
+		INSERT INTO notify.scheduled (message, due_at, redriven)
+		SELECT l, notify.now(), true FROM unnest(lost) AS l
+		ON CONFLICT DO NOTHING
+		RETURNING message
+	), logged AS (
+		INSERT INTO notify.outcome (message, verdict, reason, next_at)
+		SELECT p.message, 'retrying', 'redriven', notify.now() FROM put p
+	)
+	SELECT count(*) INTO put_back FROM put;
+	RETURN put_back;
 END
 $$;
 

@@ -435,7 +435,8 @@ BEGIN
 	INSERT INTO notify.ready (message, lane, attempts, redriven)
 	SELECT d.message, coalesce(notify._provider_of(m.channel), 0) * 4 + m.priority, d.attempts, d.redriven
 	FROM due d JOIN notify.message m ON m.id = d.message
-	ORDER BY d.due_at;
+	ORDER BY d.due_at
+	ON CONFLICT (message) DO NOTHING;	-- redriven twice
 	GET DIAGNOSTICS moved = ROW_COUNT;
 	RETURN moved;
 END
@@ -453,11 +454,12 @@ DECLARE
 	chunk notify.event[];
 	promoted integer := 0;
 	behind boolean;
+	at timestamptz := notify.now();		-- a volatile function is no index condition
 BEGIN
 	LOCK TABLE notify.cursor IN SHARE ROW EXCLUSIVE MODE;
 	-- What is open now ends where it was opened: events since then need another look.
 	behind := EXISTS (SELECT FROM notify.cursor c WHERE c.open_to IS NOT NULL);
-	IF EXISTS (SELECT FROM notify.scheduled s WHERE s.due_at <= notify.now()) THEN
+	IF EXISTS (SELECT FROM notify.scheduled s WHERE s.due_at <= at) THEN
 		promoted := notify._promote(batch);
 	END IF;
 	chunk := notify._next_events(batch);

@@ -161,6 +161,7 @@ AS $$
 DECLARE
 	at timestamptz := notify.now();
 	settled bigint;
+	moved tid[];
 BEGIN
 	-- One pass: each row is reached by its ctid as its answer comes along.
 	WITH gone AS MATERIALIZED (
@@ -208,6 +209,16 @@ BEGIN
 		WHERE p.name = a.provider AND (p.problem IS NULL) <> (a.problem IS NULL)
 	)
 	SELECT count(*) INTO settled FROM answered;
+	IF settled < cardinality(tids) THEN
+		-- Not ours any more, or VACUUM FULL moved them: look for those by message.
+		moved := ARRAY(SELECT r.ctid FROM unnest(messages) WITH ORDINALITY AS u (message, n)
+					   LEFT JOIN notify.ready r ON r.message = u.message AND r.owner = slot AND r.boot = _settle.boot
+					   ORDER BY u.n);
+		IF cardinality(array_remove(moved, NULL)) > 0 THEN
+			settled := settled + notify._settle(slot, boot, moved, messages, classes, codes, details, refs,
+												retry_ms, latencies_ms, subjects, bodies);
+		END IF;
+	END IF;
 	RETURN settled;
 END
 $$;
@@ -297,6 +308,9 @@ DECLARE
 	p record;
 	dropped integer := 0;
 BEGIN
+	IF NOT EXISTS (SELECT FROM unnest(notify._logs()) AS l (log), notify._partitions(l.log) AS d WHERE d.day < oldest) THEN
+		RETURN 0;
+	END IF;
 	SELECT least(min(m.event), min(m.id)) INTO needed
 	FROM (SELECT r.message FROM notify.ready r UNION ALL SELECT s.message FROM notify.scheduled s) AS q
 	JOIN notify.message m ON m.id = q.message;
@@ -328,13 +342,14 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	PERFORM notify._make_partitions();
-	PERFORM notify._drop_partitions();
 	PERFORM notify._release(ARRAY(SELECT r.message FROM notify.ready r
 								  WHERE r.lease < clock_timestamp() FOR UPDATE SKIP LOCKED));
 	PERFORM notify._reroute();
 	DELETE FROM notify.idempotency i
 	WHERE i.event < notify.time_id(clock_timestamp() - current_setting('notify_pg.retention')::interval);
+	-- Last, for what they lock stays locked until the end of the transaction.
+	PERFORM notify._make_partitions();
+	PERFORM notify._drop_partitions();
 END
 $$;
 

@@ -184,7 +184,8 @@ AS $$
 	UNION ALL
 	SELECT NULL, 'waiting', 'unplanned', NULL, jsonb_build_object('event', e.id)
 	WHERE NOT EXISTS (SELECT FROM notify.message m WHERE m.event = e.id)
-	  AND EXISTS (SELECT FROM notify.cursor c WHERE NOT pg_visible_in_snapshot(e.xid, c.snap));
+	  AND (EXISTS (SELECT FROM notify.cursor c WHERE NOT pg_visible_in_snapshot(e.xid, c.snap))
+		   OR EXISTS (SELECT FROM notify.backlog b WHERE b.xid = e.xid AND b.at_id < e.id));
 $$;
 
 COMMENT ON FUNCTION notify._explain_event(notify.event) IS 'The steps of one event before its messages. Internal.';
@@ -302,6 +303,8 @@ BEGIN
 		  JOIN notify.event e ON e.xid >= pg_snapshot_xmin(c.snap)
 			AND e.id >= notify._low_id(pg_snapshot_xmin(c.snap))
 			AND NOT pg_visible_in_snapshot(e.xid, c.snap)
+		  UNION ALL
+		  SELECT FROM notify.backlog b JOIN notify.event e ON e.xid = b.xid AND e.id > b.at_id
 		  LIMIT 100000) AS u;
 	SELECT count(*) FILTER (WHERE r.owner IS NULL), count(*) FILTER (WHERE r.owner IS NOT NULL),
 		   clock_timestamp() - notify.id_time(min(r.message))

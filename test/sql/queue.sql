@@ -126,6 +126,18 @@ SELECT settle(1, 11, 'ok', 250, 'queued', NULL) AS settled;
 SELECT status, attempts FROM notify.delivery WHERE event IN (:id1, :id2, :id3) ORDER BY message;
 SELECT recipient, body, read_at FROM notify.inbox;
 
+-- rows that moved while they were sent
+SELECT notify.send('ann', 'hi', '{}', 'q') AS id \gset
+SELECT notify.send('ann', 'hi', '{}', 'q') IS NOT NULL AS sent;
+SELECT plan();
+SELECT count(*) FROM claim(1, 11);
+DELETE FROM notify.ready WHERE message = (SELECT min(message) FROM notify.ready);
+CREATE TEMP TABLE held AS SELECT ctid AS tid, message FROM notify.ready;
+VACUUM FULL notify.ready;
+SELECT h.tid <> r.ctid AS moved FROM held h JOIN notify.ready r ON r.message = h.message;
+SELECT notify._settle(1, 11, array_agg(tid), array_agg(message), '{ok}', '{250}', '{queued}', '{ref}', '{-1}', '{5}', '{NULL}', '{NULL}') FROM held;
+SELECT count(*) FROM notify.ready;
+
 -- an expired lease
 SELECT notify.send('ann', 'hi', '{}', 'q') AS id \gset
 SELECT plan();
