@@ -72,19 +72,23 @@ RETURN 'notify:event:' || event;
 
 COMMENT ON FUNCTION notify._event_cancel_key(bigint) IS 'What cancel(event) writes into event.cancel_key. Internal.';
 
--- True when an event newer than this one cancels it.
-CREATE FUNCTION notify._is_cancelled(event bigint, cancel_key text) RETURNS boolean
+/*
+ * The cancelling events newer than "since" with one of these keys, as parallel
+ * arrays; NULL when there are none, as there mostly are.
+ */
+CREATE FUNCTION notify._find_cancels(keys text[], since bigint, OUT cancelled text[], OUT cancels bigint[])
 LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
 AS $$
 BEGIN
-	RETURN EXISTS (SELECT FROM notify.event c
-				   WHERE c.cancel_key = _is_cancelled.cancel_key AND c.id > _is_cancelled.event);
+	SELECT array_agg(e.cancel_key), array_agg(e.id) INTO cancelled, cancels
+	FROM notify.event e WHERE e.cancel_key = ANY (keys) AND e.id > since;
 END
 $$;
 
-COMMENT ON FUNCTION notify._is_cancelled(bigint, text) IS
-'Whether an event newer than this one has this cancel_key. Internal.';
+COMMENT ON FUNCTION notify._find_cancels(text[], bigint) IS
+'Cancelling events with one of these keys and a higher id. Internal.';
 
 CREATE FUNCTION notify.decide(candidates notify.candidate[]) RETURNS SETOF notify.decision
 LANGUAGE plpgsql STABLE
@@ -94,10 +98,18 @@ AS $$
 #variable_conflict use_column
 DECLARE
 	at timestamptz := notify.now();
+	cancelled text[];
+	cancels bigint[];
 BEGIN
+	SELECT f.cancelled, f.cancels INTO cancelled, cancels
+	FROM (SELECT array_agg(k.key) AS keys, min(u.event) AS since
+		  FROM unnest(candidates) AS u
+		  CROSS JOIN LATERAL (VALUES (u.cancel_key), (notify._event_cancel_key(u.event))) AS k (key)
+		  WHERE k.key IS NOT NULL) AS k
+	CROSS JOIN LATERAL notify._find_cancels(k.keys, k.since) AS f;
 	RETURN QUERY
 	WITH person AS MATERIALIZED (
-		SELECT u.*, r.locale, k.class, k.ttl,
+		SELECT u.*, notify._locale_chain(r.locale) AS chain, k.class, k.ttl,
 			   coalesce(u.channels, k.channels) AS use_channels,
 			   jsonb_build_object('recipient', CASE WHEN r.id IS NOT NULL THEN jsonb_build_object(
 				   'id', r.id, 'name', r.name, 'locale', r.locale, 'time_zone', r.time_zone,
@@ -106,8 +118,10 @@ BEGIN
 				   WHEN u.reason IS NOT NULL THEN u.reason
 				   WHEN u.recipient IS NULL THEN 'no_recipient'
 				   WHEN r.id IS NULL THEN 'unknown_recipient'
-				   WHEN notify._is_cancelled(u.event, notify._event_cancel_key(u.event)) THEN 'cancelled'
-				   WHEN u.cancel_key IS NOT NULL AND notify._is_cancelled(u.event, u.cancel_key) THEN 'cancelled'
+				   WHEN cancelled IS NOT NULL AND EXISTS (
+						SELECT FROM unnest(cancelled, cancels) AS x (key, id)
+						WHERE x.key IN (u.cancel_key, notify._event_cancel_key(u.event)) AND x.id > u.event)
+						THEN 'cancelled'
 				   WHEN u.dedupe_key IS NOT NULL AND (
 						EXISTS (SELECT FROM notify.idempotency i
 								WHERE i.key = notify._dedupe_key(u.rule_id, u.recipient, u.dedupe_key)
@@ -129,13 +143,13 @@ BEGIN
 		   d.dedupe_key, d.cancel_key, coalesce(d.context, '{}') || d.snapshot
 	FROM (
 		SELECT c.event, c.event_xid, c.source, c.key, c.rule, c.rule_id, c.recipient, c.template,
-			   c.category, ch.channel, p.id AS provider, t.version AS template_version,
+			   c.category, ch.channel, p.provider, t.version AS template_version,
 			   CASE WHEN ch.channel <> 'inbox' THEN a.address END AS address,
 			   coalesce(c.priority, CASE c.class WHEN 'critical' THEN 0 WHEN 'transactional' THEN 1 ELSE 3 END) AS priority,
 			   c.due_at, c.expires, c.ttl, c.dedupe_key, c.cancel_key, c.context, c.snapshot, c.detail,
 			   CASE
 				   WHEN c.stop IS NOT NULL THEN c.stop
-				   WHEN p.id IS NULL THEN 'no_provider'
+				   WHEN p.provider IS NULL THEN 'no_provider'
 				   WHEN ch.channel <> 'inbox' AND a.address IS NULL AND NOT p.has_url THEN 'no_address'
 				   WHEN a.state = 'invalid' THEN 'address_invalid'
 				   WHEN t.version IS NULL AND ch.channel <> 'webhook' THEN 'no_template'
@@ -143,16 +157,15 @@ BEGIN
 		FROM person AS c
 		LEFT JOIN LATERAL (SELECT DISTINCT x AS channel FROM unnest(c.use_channels) AS x
 						   WHERE c.stop IS NULL) AS ch ON true
-		LEFT JOIN LATERAL (SELECT q.id, q.settings ? 'url' AS has_url FROM notify.provider q
-						   WHERE q.id = notify._provider_of(ch.channel)) AS p ON ch.channel IS NOT NULL
+		LEFT JOIN notify._serving p ON p.channel = ch.channel
 		LEFT JOIN LATERAL (SELECT b.address, b.state FROM notify.address b
 						   WHERE b.recipient = c.recipient AND b.channel = ch.channel
 						   ORDER BY b.state, b.verified_at IS NULL, b.created_at, b.address
 						   LIMIT 1) AS a ON ch.channel IS NOT NULL
 		LEFT JOIN LATERAL (SELECT w.version FROM notify.template w
 						   WHERE w.name = c.template AND w.channel = ch.channel AND w.weight > 0
-							 AND lower(w.locale) = ANY (notify._locale_chain(c.locale))
-						   ORDER BY array_position(notify._locale_chain(c.locale), lower(w.locale)),
+							 AND lower(w.locale) = ANY (c.chain)
+						   ORDER BY array_position(c.chain, lower(w.locale)),
 									-ln(((hashtextextended(c.recipient || '/' || w.name || '/' || w.variant, 0)
 										  & 2147483647) + 1) / 2147483649.0) / w.weight
 						   LIMIT 1) AS t ON ch.channel IS NOT NULL

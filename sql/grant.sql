@@ -57,6 +57,7 @@ GRANT USAGE ON ALL SEQUENCES IN SCHEMA notify TO notify_worker;
 GRANT EXECUTE ON FUNCTION notify._plan(integer), notify._maintain(), notify._claim(integer, bigint, integer[], bigint[], integer[], interval, integer),
 	notify._settle(integer, bigint, tid[], bigint[], text[], integer[], text[], text[], bigint[], integer[], text[], text[]),
 	notify._rescue(integer, bigint), notify._providers(), notify._config_version(), notify._template(bigint) TO notify_worker;
+GRANT SELECT ON notify._serving TO notify_worker;
 GRANT SELECT ON notify.instance, notify.origin TO notify_worker, notify_report, notify_admin;
 -- and what these call with the worker's own rights
 GRANT EXECUTE ON FUNCTION notify._held(), notify._here(), notify.now(), notify.id_time(bigint), notify.time_id(timestamptz), notify._next_id(),
@@ -64,7 +65,7 @@ GRANT EXECUTE ON FUNCTION notify._held(), notify._here(), notify.now(), notify.i
 	notify._backlog_chunk(integer), notify._mark(pg_snapshot), notify._low_id(xid8),
 	notify._apply_all(notify.event[]), notify._apply(notify.event[]), notify._gather(notify.event[]),
 	notify._flag_rules(notify.event[]), notify.decide(notify.candidate[]), notify._dedupe_key(bigint, text, text),
-	notify._event_cancel_key(bigint), notify._is_cancelled(bigint, text), notify._provider_of(text),
+	notify._event_cancel_key(bigint), notify._find_cancels(text[], bigint),
 	notify._locale_chain(text), notify._event_due(bigint, interval), notify._event_meta(notify.event),
 	notify._event_old(notify.event), notify._run_query(bigint, text, bigint[], jsonb[], jsonb[], jsonb[]),
 	notify._promote(integer), notify._data(notify.event, jsonb), notify._stop_claimed(bigint[]),

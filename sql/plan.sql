@@ -433,8 +433,10 @@ BEGIN
 		RETURNING s.message, s.due_at, s.attempts, s.redriven
 	)
 	INSERT INTO notify.ready (message, lane, attempts, redriven)
-	SELECT d.message, coalesce(notify._provider_of(m.channel), 0) * 4 + m.priority, d.attempts, d.redriven
-	FROM due d JOIN notify.message m ON m.id = d.message
+	SELECT d.message, coalesce(v.provider, 0) * 4 + m.priority, d.attempts, d.redriven
+	FROM due d
+	JOIN notify.message m ON m.id = d.message
+	LEFT JOIN notify._serving v ON v.channel = m.channel
 	ORDER BY d.due_at
 	ON CONFLICT (message) DO NOTHING;	-- redriven twice
 	GET DIAGNOSTICS moved = ROW_COUNT;

@@ -114,17 +114,11 @@ $$;
 COMMENT ON FUNCTION notify._providers() IS
 'The enabled providers with their secrets, for the dispatcher alone. Internal.';
 
--- The provider that serves a channel now: enabled, without a problem, of the lowest priority number.
-CREATE FUNCTION notify._provider_of(channel text) RETURNS integer
-LANGUAGE plpgsql STABLE
-AS $$
-BEGIN
-	RETURN (SELECT p.id FROM notify.provider p
-			WHERE p.channel = _provider_of.channel AND p.enabled
-			ORDER BY p.problem IS NOT NULL, p.priority, p.id
-			LIMIT 1);
-END
-$$;
+-- The provider each channel's messages go to now; one with a problem only when there is no other.
+CREATE VIEW notify._serving AS
+SELECT DISTINCT ON (p.channel) p.channel, p.id AS provider, p.settings ? 'url' AS has_url
+FROM notify.provider p
+WHERE p.enabled
+ORDER BY p.channel, p.problem IS NOT NULL, p.priority, p.id;
 
-COMMENT ON FUNCTION notify._provider_of(text) IS
-'The provider a message of this channel goes to now; one with a problem only when there is no other; NULL: none is enabled. Internal.';
+COMMENT ON VIEW notify._serving IS 'Which provider serves which channel now. Internal.';

@@ -45,8 +45,7 @@ BEGIN
 	JOIN notify.message m ON m.id = c.id
 	CROSS JOIN LATERAL (VALUES (m.cancel_key), (notify._event_cancel_key(m.event))) AS k (key)
 	WHERE k.key IS NOT NULL;
-	SELECT array_agg(e.cancel_key), array_agg(e.id) INTO cancelled, cancels
-	FROM notify.event e WHERE e.cancel_key = ANY (keys) AND e.id > oldest;
+	SELECT f.cancelled, f.cancels INTO cancelled, cancels FROM notify._find_cancels(keys, oldest) AS f;
 	SELECT array_agg(s.id), array_agg(s.reason) INTO stopped, reasons
 	FROM (SELECT m.id, CASE WHEN EXISTS (SELECT FROM unnest(cancelled, cancels) AS x (key, id)
 										 WHERE x.key IN (m.cancel_key, notify._event_cancel_key(m.event))
@@ -277,13 +276,13 @@ BEGIN
 		RETURN 0;
 	END IF;
 	UPDATE notify.ready r
-	SET lane = notify._provider_of(m.channel) * 4 + r.lane % 4, seq = nextval('notify.ready_seq')
+	SET lane = v.provider * 4 + r.lane % 4, seq = nextval('notify.ready_seq')
 	FROM notify.message m
+	JOIN notify._serving v ON v.channel = m.channel
 	WHERE m.id = r.message AND r.owner IS NULL
 	  AND NOT EXISTS (SELECT FROM notify.provider p
 					  WHERE p.id = r.lane / 4 AND p.enabled AND p.problem IS NULL)
-	  AND notify._provider_of(m.channel) IS NOT NULL
-	  AND notify._provider_of(m.channel) <> r.lane / 4;
+	  AND v.provider <> r.lane / 4;
 	GET DIAGNOSTICS moved = ROW_COUNT;
 	RETURN moved;
 END
