@@ -94,6 +94,7 @@ CREATE FUNCTION notify.decide(candidates notify.candidate[]) RETURNS SETOF notif
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
+SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -126,7 +127,7 @@ BEGIN
 						EXISTS (SELECT FROM notify.idempotency i
 								WHERE i.key = notify._dedupe_key(u.rule_id, u.recipient, u.dedupe_key)
 								  AND i.event <> u.event)
-						OR row_number() OVER (PARTITION BY u.rule_id, u.recipient, u.dedupe_key ORDER BY u.n) > 1)
+						OR row_number() OVER (PARTITION BY u.rule_id, u.recipient, u.dedupe_key ORDER BY u.event, u.n) > 1)
 						THEN 'duplicate'
 				   WHEN cardinality(coalesce(u.channels, k.channels, '{}')) = 0 THEN 'no_channel'
 			   END AS stop

@@ -66,7 +66,7 @@ GRANT EXECUTE ON FUNCTION notify._held(), notify._here(), notify.now(), notify.i
 	notify._apply_all(notify.event[]), notify._apply(notify.event[]), notify._gather(notify.event[]),
 	notify._flag_rules(notify.event[]), notify.decide(notify.candidate[]), notify._dedupe_key(bigint, text, text),
 	notify._event_cancel_key(bigint), notify._find_cancels(text[], bigint),
-	notify._locale_chain(text), notify._event_due(bigint, interval), notify._event_meta(notify.event),
+	notify._locale_chain(text), notify._event_meta(notify.event),
 	notify._event_old(notify.event), notify._run_query(bigint, text, bigint[], jsonb[], jsonb[], jsonb[]),
 	notify._promote(integer), notify._data(notify.event, jsonb), notify._stop_claimed(bigint[]),
 	notify._verdict(text, text, boolean), notify._release(bigint[]), notify._reroute(),

@@ -243,13 +243,17 @@ COMMENT ON FUNCTION notify._event_old(notify.event) IS 'An event''s whole old ro
 /*
  * What events ask for: a candidate for each rule that matched and each person
  * it names. Audience and context run here, as the rule's owner, a rule's
- * events at a time (src/plan/query.c).
+ * events at a time (src/plan/query.c). Rules are looked up by their index
+ * (OFFSET 0), for the events are few and the versions may be many.
  */
 CREATE FUNCTION notify._gather(events notify.event[]) RETURNS notify.candidate[]
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
+SET jit = off
 AS $$
+DECLARE
+	shift interval := notify.now() - clock_timestamp();		-- from the clock of ids to that of schedules
 BEGIN
 	RETURN ARRAY(
 		WITH wanted AS MATERIALIZED (
@@ -259,8 +263,9 @@ BEGIN
 			FROM unnest(events) AS e
 			CROSS JOIN LATERAL unnest(e.rules, e.recipients, e.dedupe_keys, e.cancel_keys)
 				WITH ORDINALITY AS w (rule, recipient, dedupe_key, cancel_key, n)
-			JOIN notify.rule_version v ON v.id = w.rule AND v.action = 'notify'
-			LEFT JOIN notify.rule r ON r.id = v.rule AND r.enabled
+			CROSS JOIN LATERAL (SELECT * FROM notify.rule_version o WHERE o.id = w.rule OFFSET 0) AS v
+			LEFT JOIN LATERAL (SELECT o.id FROM notify.rule o WHERE o.id = v.rule AND o.enabled OFFSET 0) AS r ON true
+			WHERE v.action = 'notify'
 		), asked AS MATERIALIZED (
 			SELECT k.kind, g.rule, q.event, q.n, q.data, q.reason, q.detail
 			FROM (VALUES ('audience'), ('context')) AS k (kind)
@@ -282,7 +287,7 @@ BEGIN
 						 WHEN (w.v).recipient IS NOT NULL THEN nullif(w.recipient, '')
 						 ELSE (w.e).recipient END,
 					(w.v).template, (w.v).category, (w.v).channels, (w.v).priority,
-					notify._event_due((w.e).id, (w.v).delay), (w.v).expires, w.dedupe_key, w.cancel_key,
+					notify.id_time((w.e).id) + shift + coalesce((w.v).delay, '0'), (w.v).expires, w.dedupe_key, w.cancel_key,
 					coalesce(c.data, '{}') || coalesce(a.data - 'recipient', '{}'),
 					CASE WHEN NOT w.live THEN 'rule_off'
 						 WHEN w.cut THEN 'row_too_large'
@@ -295,7 +300,7 @@ BEGIN
 		SELECT ROW (e.id, e.xid, e.source, e.key, NULL, NULL, e.recipient,
 					e.instruction ->> 'template', e.instruction ->> 'category',
 					(SELECT array_agg(x) FROM jsonb_array_elements_text(e.instruction -> 'channels') AS x), NULL,
-					coalesce((e.instruction ->> 'at')::timestamptz, notify._event_due(e.id, NULL)),
+					coalesce((e.instruction ->> 'at')::timestamptz, notify.id_time(e.id) + shift),
 					NULL, NULL, NULL, '{}'::jsonb, NULL, NULL)::notify.candidate
 		FROM unnest(events) AS e
 		WHERE e.op = 'S'
@@ -312,13 +317,6 @@ $$;
 
 COMMENT ON FUNCTION notify._gather(notify.event[]) IS
 'The candidates of these events: rules that matched, with their audience and context, sends, and rules that could not decide. Internal.';
-
--- When a message of this event is due, in notify.now() time.
-CREATE FUNCTION notify._event_due(event bigint, delay interval) RETURNS timestamptz
-LANGUAGE sql VOLATILE
-RETURN notify.id_time(event) + (notify.now() - clock_timestamp()) + coalesce(delay, '0');
-
-COMMENT ON FUNCTION notify._event_due(bigint, interval) IS 'An event''s time on the clock schedules use, plus a delay. Internal.';
 
 -- Flags the rules that could not be decided on these events.
 CREATE FUNCTION notify._flag_rules(events notify.event[]) RETURNS void

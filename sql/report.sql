@@ -125,6 +125,25 @@ COMMENT ON COLUMN notify.stat_queue.retrying IS 'Messages that were tried before
 COMMENT ON COLUMN notify.stat_queue.oldest IS 'When the oldest was decided; when due later: the earliest due time.';
 
 CREATE VIEW notify.stat_worker AS SELECT * FROM notify._workers();
+COMMENT ON COLUMN notify.stat_worker.kind IS 'launcher (one a cluster), planner or dispatcher.';
+COMMENT ON COLUMN notify.stat_worker.slot IS 'Which of its kind, from 0.';
+COMMENT ON COLUMN notify.stat_worker.pid IS 'Its process; NULL when it is not running.';
+COMMENT ON COLUMN notify.stat_worker.database IS 'pg_database.oid; NULL for the launcher.';
+COMMENT ON COLUMN notify.stat_worker.state IS 'waiting (to be started), starting, running or exited.';
+COMMENT ON COLUMN notify.stat_worker.started_at IS 'When it started; NULL when it is not running.';
+COMMENT ON COLUMN notify.stat_worker.generation IS 'How often the slot was given out.';
+COMMENT ON COLUMN notify.stat_worker.loops IS 'Rounds of its loop.';
+COMMENT ON COLUMN notify.stat_worker.last_error IS 'The last error it logged; NULL: none.';
+COMMENT ON COLUMN notify.stat_worker.planned IS 'Planner: messages decided on.';
+COMMENT ON COLUMN notify.stat_worker.readied IS 'Planner: messages put into the queue.';
+COMMENT ON COLUMN notify.stat_worker.claimed IS 'Dispatcher: messages taken from the queue.';
+COMMENT ON COLUMN notify.stat_worker.sent IS 'Dispatcher: messages a provider took.';
+COMMENT ON COLUMN notify.stat_worker.settled IS 'Dispatcher: answers recorded.';
+COMMENT ON COLUMN notify.stat_worker.refused IS 'Dispatcher: answers that came too late, the message being another''s by then.';
+COMMENT ON COLUMN notify.stat_worker.failed IS 'Dispatcher: answers other than success.';
+COMMENT ON COLUMN notify.stat_worker.in_flight IS 'Dispatcher: transfers running now.';
+COMMENT ON COLUMN notify.stat_worker.max_in_flight IS 'Dispatcher: how many it may run; less than notify_pg.max_in_flight when file descriptors are short.';
+COMMENT ON COLUMN notify.stat_worker.last_error_at IS 'When last_error was logged.';
 COMMENT ON VIEW notify.stat_worker IS 'The launcher and this database''s workers, cumulative since they started. Empty without shared_preload_libraries.';
 
 -- What happened to a message after its decision, in order.
@@ -272,13 +291,14 @@ AS $$
 			coalesce(': ' || (SELECT max(w.last_error) FROM notify._workers() w WHERE w.last_error <> ''), '') || '.'
 		WHERE notify._preloaded() AND NOT EXISTS (SELECT FROM notify._workers() w WHERE w.kind = 'planner' AND w.pid IS NOT NULL)
 		UNION ALL
-		SELECT 3, format('%s of %s dispatchers are running in this database; raise max_worker_processes if that lasts.',
-						 d.running, current_setting('notify_pg.dispatchers'))
+		SELECT 3, format('%s of %s dispatchers are running in this database%s.', d.running, current_setting('notify_pg.dispatchers'),
+						 coalesce(': ' || (SELECT max(w.last_error) FROM notify._workers() w WHERE w.last_error <> ''), ''))
 		FROM (SELECT count(*) AS running FROM notify._workers() w WHERE w.kind = 'dispatcher' AND w.pid IS NOT NULL) AS d
 		WHERE notify._preloaded() AND d.running < current_setting('notify_pg.dispatchers')::integer
 		UNION ALL
-		SELECT 4, format('%s %s: %s', w.kind, w.slot, w.last_error)
-		FROM notify._workers() w WHERE w.last_error <> ''
+		SELECT 4, format('%s %s, at %s: %s', w.kind, w.slot, to_char(w.last_error_at, 'HH24:MI:SS'), w.last_error)
+		FROM notify._workers() w
+		WHERE w.kind <> 'launcher' AND w.last_error_at > clock_timestamp() - interval '5 minutes'
 		UNION ALL
 		SELECT 5, format('provider %s: %s', p.name, p.problem) FROM notify.provider p WHERE p.problem IS NOT NULL
 		UNION ALL
