@@ -73,7 +73,7 @@ AS $$
 DECLARE
 	instruction jsonb := jsonb_strip_nulls(jsonb_build_object(
 		'template', template, 'category', category, 'channels', channels,
-		'at', CASE WHEN isfinite(at) THEN to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') ELSE at::text END));
+		'at', to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')));
 	fingerprint bigint := hashtextextended(
 		jsonb_build_array(recipient, data, instruction)::text, 0);
 	row_key text := 'send/' || idempotency_key;
@@ -83,6 +83,14 @@ BEGIN
 	PERFORM notify._check_send(template, category, channels);
 	PERFORM notify._check_length('recipient', recipient);
 	PERFORM notify._check_length('idempotency key', idempotency_key);
+	IF coalesce(recipient, '') = '' THEN
+		RAISE EXCEPTION 'send() needs a recipient'
+			USING ERRCODE = 'null_value_not_allowed';
+	END IF;
+	IF NOT isfinite(at) THEN
+		RAISE EXCEPTION 'a message cannot be sent at %', at
+			USING ERRCODE = 'datetime_field_overflow';
+	END IF;
 	IF row_key IS NOT NULL THEN
 		INSERT INTO notify.idempotency VALUES (row_key, 0, fingerprint) ON CONFLICT DO NOTHING;
 		IF NOT FOUND THEN
@@ -105,7 +113,7 @@ END
 $$;
 
 COMMENT ON FUNCTION notify.send(text, text, jsonb, text, text[], text, timestamptz) IS
-'Sends one person a template''s words. data: what the template sees, at top level and as new. channels: NULL for the category''s. idempotency_key: the same call with the same key gives the same event and sends nothing more; 23505 with other arguments. at: when to send (NULL: now). Gives the event''s id. 23503 for an unknown template or category.';
+'Sends one person a template''s words. data: what the template sees, at top level and as new. channels: NULL for the category''s. idempotency_key: the same call with the same key gives the same event and sends nothing more; 23505 with other arguments. at: when to send (NULL: now). Gives the event''s id. 22004 without a recipient, 23503 for an unknown template or category.';
 
 CREATE FUNCTION notify.cancel(id bigint, reason text) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER

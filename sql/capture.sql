@@ -24,3 +24,297 @@ CREATE FUNCTION notify._write_event(op "char", type text, recipient text, key te
     AS 'MODULE_PATHNAME', 'notify_write_event' LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION notify._write_event("char", text, text, text, jsonb, text, jsonb, boolean) IS
     'Writes an event that no table shows, with the verdicts of the rules on its type when match is true; returns its id';
+
+/*
+ * Attached tables have two triggers, notify_capture for rows and notify_truncate.
+ * Of a partitioned table the first is cloned by PostgreSQL, onto later partitions
+ * too; the second, and both on inheritance children, are put on every relation
+ * below the attached one by _put_triggers(): at attach, and by the event
+ * trigger when a child comes later.
+ */
+CREATE FUNCTION notify._tree(top regclass) RETURNS TABLE (relation regclass, depth integer)
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	WITH RECURSIVE tree AS (
+		SELECT top::oid AS oid, 0 AS depth
+		UNION ALL
+		SELECT i.inhrelid, t.depth + 1 FROM tree t JOIN pg_inherits i ON i.inhparent = t.oid
+	)
+	SELECT c.oid::regclass, max(t.depth)
+	FROM tree t JOIN pg_class c ON c.oid = t.oid
+	WHERE c.relkind IN ('r', 'p') AND NOT pg_is_other_temp_schema(c.relnamespace)
+	GROUP BY c.oid ORDER BY 2, 1;
+$$;
+
+COMMENT ON FUNCTION notify._tree(regclass) IS
+'A table with its partitions and inheritance children of any depth, itself first. Internal.';
+
+-- The attached table whose rules a relation's rows are for.
+CREATE FUNCTION notify._source_of(relation oid) RETURNS regclass
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	RETURN (WITH RECURSIVE up AS (
+				SELECT _source_of.relation AS oid, 0 AS depth
+				UNION ALL
+				SELECT i.inhparent, u.depth + 1 FROM up u JOIN pg_inherits i ON i.inhrelid = u.oid
+			)
+			SELECT s.relation FROM up u JOIN notify.source s ON s.relation = u.oid
+			ORDER BY u.depth LIMIT 1);
+END
+$$;
+
+COMMENT ON FUNCTION notify._source_of(oid) IS 'The relation itself or its nearest ancestor that is attached; NULL: none. Internal.';
+
+-- The row triggers below a partitioned table that are not clones.
+CREATE FUNCTION notify._drop_own_triggers(top regclass) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	own record;
+BEGIN
+	FOR own IN
+		SELECT t.tgrelid::regclass AS relation, t.tgname
+		FROM pg_partition_tree(top) AS p
+		JOIN pg_trigger t ON t.tgrelid = p.relid AND t.tgparentid = 0 AND t.tgtype & 1 <> 0
+		WHERE t.tgfoid = 'notify.capture()'::regprocedure
+	LOOP
+		EXECUTE format('DROP TRIGGER %I ON %s', own.tgname, own.relation);
+	END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION notify._drop_own_triggers(regclass) IS
+'Makes room for the clones of a partitioned table''s row trigger. Internal.';
+
+CREATE FUNCTION notify._put_triggers(source regclass) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET client_min_messages = warning
+AS $$
+DECLARE
+	capture oid := 'notify.capture()'::regprocedure;
+	always boolean := (SELECT s.on_replica FROM notify.source s WHERE s.relation = _put_triggers.source);
+	child record;
+	made record;
+BEGIN
+	FOR child IN SELECT t.relation FROM notify._tree(source) AS t
+	LOOP
+		FOR made IN
+			SELECT * FROM (VALUES (1, 'notify_capture AFTER INSERT OR UPDATE OR DELETE', 'ROW'),
+								  (32, 'notify_truncate BEFORE TRUNCATE', 'STATEMENT')) AS v (bit, words, each)
+			WHERE NOT EXISTS (SELECT FROM pg_trigger t
+							  WHERE t.tgrelid = child.relation AND t.tgfoid = capture AND t.tgtype & v.bit <> 0)
+		LOOP
+			-- A partition that was attached on its own gets the clone instead.
+			PERFORM notify._drop_own_triggers(child.relation) WHERE made.bit = 1;
+			EXECUTE format('CREATE TRIGGER %s ON %s FOR EACH %s EXECUTE FUNCTION notify.capture()',
+						   made.words, child.relation, made.each);
+		END LOOP;
+		FOR made IN
+			SELECT t.tgname FROM pg_trigger t
+			WHERE t.tgrelid = child.relation AND t.tgfoid = capture
+			  AND t.tgenabled = CASE WHEN always THEN 'O' ELSE 'A' END
+		LOOP
+			EXECUTE format('ALTER TABLE %s ENABLE %s TRIGGER %I', child.relation,
+						   CASE WHEN always THEN 'ALWAYS' END, made.tgname);
+		END LOOP;
+	END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION notify._put_triggers(regclass) IS
+'Puts the triggers that are missing on an attached table, its partitions and its children, firing as source.on_replica says. Internal.';
+
+-- One cloned from a parent goes with the parent's; what another source needs is put back.
+CREATE FUNCTION notify._drop_triggers(top regclass) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	stray record;
+BEGIN
+	FOR stray IN
+		SELECT x.relation, t.tgname
+		FROM notify._tree(top) AS x
+		JOIN pg_trigger t ON t.tgrelid = x.relation AND t.tgparentid = 0
+		WHERE t.tgfoid = 'notify.capture()'::regprocedure AND notify._source_of(x.relation) IS NULL
+	LOOP
+		EXECUTE format('DROP TRIGGER %I ON %s', stray.tgname, stray.relation);
+	END LOOP;
+	PERFORM notify._put_triggers(s.relation)
+	FROM notify._tree(top) AS x JOIN notify.source s ON s.relation = x.relation;
+END
+$$;
+
+COMMENT ON FUNCTION notify._drop_triggers(regclass) IS
+'Takes the triggers off a table and what is below it, where no source needs them. Internal.';
+
+/*
+ * Watching DDL. What a rule or source relies on may be altered or dropped; that
+ * must succeed as if notify_pg were not there. So the event triggers never raise
+ * and never wait for long, and what they find wrong they write into "problem",
+ * where status() shows it. They run as the extension's owner, for whoever
+ * alters a table need not know of notify_pg.
+ */
+CREATE FUNCTION notify._recheck_rules(names text[]) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	r record;
+	found_wrong text;
+BEGIN
+	FOR r IN SELECT x.name, x.problem FROM notify.rule x
+			 WHERE x.name = ANY (names) AND num_nulls(x.source, x.event_type) = 1
+	LOOP
+		BEGIN
+			PERFORM notify._check_rule_parts(x), notify._check_rule_sql(x) FROM notify.rule x WHERE x.name = r.name;
+			found_wrong := NULL;
+		EXCEPTION
+			WHEN lock_not_available OR deadlock_detected THEN CONTINUE;
+			WHEN OTHERS THEN found_wrong := sqlerrm;
+		END;
+		-- What rows, not definitions, brought up is not settled by looking at definitions.
+		CONTINUE WHEN found_wrong IS NOT DISTINCT FROM r.problem
+			OR (found_wrong IS NULL AND r.problem ~ '\(SQLSTATE (?!42)[0-9A-Z]{5}\)$');
+		UPDATE notify.rule u SET problem = found_wrong
+		WHERE u.name IN (SELECT l.name FROM notify.rule l WHERE l.name = r.name FOR UPDATE SKIP LOCKED);
+	END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION notify._recheck_rules(text[]) IS
+'Checks these rules as if they were saved now and sets or clears their problem; one that is being edited is left alone. Internal.';
+
+CREATE FUNCTION notify._recheck_source(relation regclass) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	s record;
+	found_wrong text;
+BEGIN
+	SELECT * INTO s FROM notify.source x WHERE x.relation = _recheck_source.relation;
+	BEGIN
+		PERFORM notify._check_columns(s.relation, s.key, s.columns);
+		PERFORM notify._check_expression(s.relation, s.recipient, 'recipient', s.owner, s.search_path)
+		WHERE s.recipient IS NOT NULL;
+	EXCEPTION
+		WHEN lock_not_available OR deadlock_detected THEN RETURN;
+		WHEN OTHERS THEN found_wrong := sqlerrm;
+	END;
+	IF found_wrong IS DISTINCT FROM s.problem THEN
+		UPDATE notify.source u SET problem = found_wrong
+		WHERE u.relation IN (SELECT l.relation FROM notify.source l WHERE l.relation = s.relation FOR UPDATE SKIP LOCKED);
+	END IF;
+END
+$$;
+
+COMMENT ON FUNCTION notify._recheck_source(regclass) IS
+'Checks a source as if it were saved now and sets or clears its problem. Internal.';
+
+-- A relation was made or altered: the sources at, above and below it.
+CREATE FUNCTION notify._relation_changed(relation oid) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	one regclass;
+	touched boolean := false;
+BEGIN
+	FOR one IN
+		SELECT s.relation FROM notify.source s
+		WHERE s.relation = notify._source_of(_relation_changed.relation)
+		   OR s.relation IN (SELECT t.relation FROM notify._tree(_relation_changed.relation) AS t)
+	LOOP
+		touched := true;
+		PERFORM notify._put_triggers(one);
+		PERFORM notify._recheck_source(one);
+		PERFORM notify._recheck_rules(ARRAY(SELECT r.name FROM notify.rule r WHERE r.source = one));
+	END LOOP;
+	-- What left a tree (DETACH PARTITION, NO INHERIT) keeps no trigger.
+	IF touched OR EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = _relation_changed.relation
+							AND t.tgfoid = 'notify.capture()'::regprocedure) THEN
+		PERFORM notify._drop_triggers(t.tgrelid)
+		FROM (SELECT DISTINCT x.tgrelid FROM pg_trigger x
+			  WHERE x.tgfoid = 'notify.capture()'::regprocedure AND x.tgparentid = 0) AS t
+		WHERE notify._source_of(t.tgrelid) IS NULL;
+	END IF;
+END
+$$;
+
+COMMENT ON FUNCTION notify._relation_changed(oid) IS
+'Follows a table that was made or altered: triggers, the sources it concerns, and their rules. Internal.';
+
+CREATE FUNCTION notify._watch_ddl() RETURNS event_trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '100ms'
+AS $$
+BEGIN
+	IF NOT EXISTS (SELECT FROM notify.source) AND NOT EXISTS (SELECT FROM notify.rule) THEN
+		RETURN;
+	END IF;
+	IF TG_TAG IN ('CREATE TABLE', 'ALTER TABLE') THEN
+		PERFORM notify._relation_changed(c.objid)
+		FROM (SELECT DISTINCT d.objid FROM pg_event_trigger_ddl_commands() AS d
+			  WHERE d.classid = 'pg_class'::regclass AND d.schema_name IS DISTINCT FROM 'pg_temp') AS c;
+	END IF;
+	-- A new name or place may break any rule that calls or casts, and what is new may mend one.
+	PERFORM notify._recheck_rules(ARRAY(
+		SELECT r.name FROM notify.rule r
+		WHERE r.problem IS NOT NULL
+		   OR (TG_TAG IN ('ALTER FUNCTION', 'ALTER ROUTINE', 'ALTER TYPE')
+			   AND concat_ws(' ', r.condition, r.recipient, r.dedupe_key, r.cancel_key, r.audience, r.context) ~ '[(:]')));
+EXCEPTION WHEN OTHERS THEN
+	RAISE WARNING 'notify_pg could not follow %: %', TG_TAG, sqlerrm
+		USING HINT = 'The command itself succeeded. Attach the table again to be sure that its changes are captured.';
+END
+$$;
+
+COMMENT ON FUNCTION notify._watch_ddl() IS
+'Event trigger: puts triggers on new children of attached tables and looks again at the sources and rules that DDL may have broken or mended. Internal.';
+
+CREATE FUNCTION notify._watch_drop() RETURNS event_trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '1s'
+AS $$
+DECLARE
+	gone record;
+	names text[];
+BEGIN
+	SELECT array_agg(d.objid) FILTER (WHERE d.classid = 'pg_class'::regclass AND d.objsubid = 0) AS relations,
+		   array_agg(DISTINCT d.objid) FILTER (WHERE d.classid = 'pg_class'::regclass AND d.objsubid > 0
+											 AND TG_TAG <> 'ALTER TABLE') AS altered,
+		   array_agg(DISTINCT lower(d.address_names[cardinality(d.address_names)])) AS names
+	INTO gone
+	FROM pg_event_trigger_dropped_objects() AS d
+	WHERE NOT d.is_temporary
+	  AND d.classid IN ('pg_class'::regclass, 'pg_proc'::regclass, 'pg_type'::regclass, 'pg_operator'::regclass);
+	IF gone IS NULL THEN
+		RETURN;
+	END IF;
+	DELETE FROM notify.source s WHERE s.relation = ANY (gone.relations);
+	UPDATE notify.rule r
+	SET source = NULL, problem = format('table %s was dropped; set source to use the rule again', d.object_identity)
+	FROM pg_event_trigger_dropped_objects() AS d
+	WHERE d.classid = 'pg_class'::regclass AND d.objsubid = 0 AND r.source = d.objid;
+	PERFORM notify._relation_changed(a) FROM unnest(gone.altered) AS a WHERE a <> ALL (coalesce(gone.relations, '{}'));
+	PERFORM notify._recheck_rules(ARRAY(
+		SELECT r.name FROM notify.rule r
+		WHERE EXISTS (SELECT FROM unnest(gone.names) AS n
+					  WHERE strpos(lower(concat_ws(' ', r.condition, r.recipient, r.dedupe_key, r.cancel_key,
+												   r.audience, r.context)), n) > 0)));
+EXCEPTION WHEN OTHERS THEN
+	RAISE WARNING 'notify_pg could not follow %: %', TG_TAG, sqlerrm
+		USING HINT = 'The command itself succeeded. See notify.status().';
+END
+$$;
+
+COMMENT ON FUNCTION notify._watch_drop() IS
+'Event trigger: forgets attached tables that are dropped and looks at the rules that relied on what is gone. Internal.';

@@ -83,7 +83,10 @@ SET plan_cache_mode = force_generic_plan
 AS $$
 BEGIN
 	SELECT array_agg(e.cancel_key), array_agg(e.id) INTO cancelled, cancels
-	FROM notify.event e WHERE e.cancel_key = ANY (keys) AND e.id > since;
+	FROM notify.event e
+	WHERE e.cancel_key = ANY (keys) AND e.id > since
+	  -- cancel()'s own keys are not for rules to make
+	  AND (e.op = 'C') = (e.cancel_key LIKE 'notify:event:%');
 END
 $$;
 
@@ -127,7 +130,9 @@ BEGIN
 						EXISTS (SELECT FROM notify.idempotency i
 								WHERE i.key = notify._dedupe_key(u.rule_id, u.recipient, u.dedupe_key)
 								  AND i.event <> u.event)
-						OR row_number() OVER (PARTITION BY u.rule_id, u.recipient, u.dedupe_key ORDER BY u.event, u.n) > 1)
+						-- counts the earlier ones that may be sent, and this one
+						OR count(*) FILTER (WHERE u.reason IS NULL)
+							OVER (PARTITION BY u.rule_id, u.recipient, u.dedupe_key ORDER BY u.event, u.n) > 1)
 						THEN 'duplicate'
 				   WHEN cardinality(coalesce(u.channels, k.channels, '{}')) = 0 THEN 'no_channel'
 			   END AS stop

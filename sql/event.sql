@@ -36,7 +36,7 @@ COMMENT ON TABLE notify.event IS
 COMMENT ON COLUMN notify.event.id IS 'Carries its time: notify.id_time(id).';
 COMMENT ON COLUMN notify.event.xid IS 'The top-level transaction that wrote it.';
 COMMENT ON COLUMN notify.event.source IS 'The attached table''s oid; NULL for emit, send and cancel.';
-COMMENT ON COLUMN notify.event.op IS 'I, U, D: a captured INSERT, UPDATE, DELETE; E: emit(); S: send(); C: cancel().';
+COMMENT ON COLUMN notify.event.op IS 'I, U, D: a captured INSERT, UPDATE, DELETE; T: a TRUNCATE, which no rule sees; E: emit(); S: send(); C: cancel().';
 COMMENT ON COLUMN notify.event.type IS 'The type given to emit(); NULL otherwise.';
 COMMENT ON COLUMN notify.event.key IS 'The source''s key columns as text, joined by |; or the key given to emit().';
 COMMENT ON COLUMN notify.event.recipient IS 'What the source''s recipient expression gave; NULL when it gave NULL or there is none.';
@@ -49,4 +49,4 @@ COMMENT ON COLUMN notify.event.new IS 'The row after the change (allowed columns
 COMMENT ON COLUMN notify.event.old IS 'UPDATE: only the columns that changed, as they were. DELETE: the row. NULL otherwise.';
 COMMENT ON COLUMN notify.event.truncated IS 'True when the row was over notify_pg.event_row_limit: new and old hold the key columns only.';
 COMMENT ON COLUMN notify.event.undecided IS 'Rules whose expressions raised an error on this row: an array of {rule, sqlstate, message}.';
-COMMENT ON COLUMN notify.event.instruction IS 'send(): template, category, channels, at.';
+COMMENT ON COLUMN notify.event.instruction IS 'send(): template, category, channels, at. TRUNCATE: relation, the table or partition that was named. What replay() wrote: replay_of, the event that was undecided.';

@@ -25,7 +25,7 @@ GRANT EXECUTE ON FUNCTION notify.attach(regclass, text, text[], text[]), notify.
 	notify._workers(), notify._preloaded() TO notify_admin;
 -- What the checks behind a save call with the saver's own rights
 GRANT EXECUTE ON FUNCTION notify._check_channel(text), notify._saver(regrole, regrole, boolean),
-	notify._is_superuser(), notify._primary_key(regclass), notify._check_columns(regclass, text[], text[]),
+	notify._is_superuser(), notify._check_lender(regrole, regclass), notify._primary_key(regclass), notify._check_columns(regclass, text[], text[]),
 	notify._check_expression(regclass, text, text, regrole, text),
 	notify._check_query(regclass, text, text, regrole, text),
 	notify._check_rule_parts(notify.rule), notify._check_rule_sql(notify.rule),
@@ -71,6 +71,11 @@ GRANT EXECUTE ON FUNCTION notify._held(), notify._here(), notify.now(), notify.i
 	notify._promote(integer), notify._data(notify.event, jsonb), notify._stop_claimed(bigint[]),
 	notify._verdict(text, text, boolean), notify._release(bigint[]), notify._reroute(),
 	notify._make_partitions(), notify._drop_partitions(), notify._with_secrets(jsonb) TO notify_worker;
+
+-- Rows of days that no partition was made for, empty in practice
+COMMENT ON TABLE notify.event_default IS 'Events of days without a partition of their own; empty in practice.';
+COMMENT ON TABLE notify.message_default IS 'Messages of days without a partition of their own; empty in practice.';
+COMMENT ON TABLE notify.outcome_default IS 'Outcomes of days without a partition of their own; empty in practice.';
 
 -- The first days; members of the extension like those that follow.
 SELECT notify._make_partitions();

@@ -62,7 +62,7 @@ $$;
 
 COMMENT ON FUNCTION notify._low_id(xid8) IS 'A lower bound of the event ids of this and later transactions. Internal.';
 
--- Remembers, once a minute, where ids are now; follows a clock set back.
+-- Remembers, once a minute, where ids are when a batch is opened; follows a clock set back.
 CREATE FUNCTION notify._mark(snap pg_snapshot) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -78,7 +78,9 @@ BEGIN
 	END IF;
 	DELETE FROM notify.mark m
 	WHERE m.from_xid < (SELECT max(o.from_xid) FROM notify.mark o
-					WHERE o.from_xid <= (SELECT least(pg_snapshot_xmin(snap), min(b.xid)) FROM notify.backlog b));
+					WHERE o.from_xid <= least(pg_snapshot_xmin(_mark.snap),
+											  (SELECT pg_snapshot_xmin(c.snap) FROM notify.cursor c),
+											  (SELECT min(b.xid) FROM notify.backlog b)));
 END
 $$;
 
@@ -178,12 +180,17 @@ BEGIN
 			INSERT INTO notify.backlog VALUES (last.xid, last.id);
 			last.id := 9223372036854775807;
 		END IF;
+		IF fresh THEN
+			PERFORM notify._mark(c.open_to);
+		END IF;
 		UPDATE notify.cursor SET open_to = c.open_to, at_xid = last.xid, at_id = last.id;
 	ELSIF cardinality(chunk) > 0 OR NOT fresh
 		OR pg_snapshot_xmax(c.open_to)::text::numeric > pg_snapshot_xmax(c.snap)::text::numeric + 1000 THEN
 		-- An idle planner writes nothing: an unsaved empty batch is simply searched again.
+		IF fresh THEN
+			PERFORM notify._mark(c.open_to);
+		END IF;
 		UPDATE notify.cursor SET snap = c.open_to, open_to = NULL;
-		PERFORM notify._mark(c.open_to);
 	END IF;
 	RETURN nullif(chunk, '{}');
 END
@@ -250,6 +257,7 @@ CREATE FUNCTION notify._gather(events notify.event[]) RETURNS notify.candidate[]
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
+SET enable_nestloop = off		-- an audience times itself is no join
 SET jit = off
 AS $$
 DECLARE
@@ -323,14 +331,25 @@ CREATE FUNCTION notify._flag_rules(events notify.event[]) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+	broken bigint[] := ARRAY(SELECT DISTINCT (x ->> 'rule')::bigint FROM unnest(events) AS e
+							 CROSS JOIN LATERAL jsonb_array_elements(e.undecided) AS x
+							 WHERE e.undecided IS NOT NULL);
+	free bigint[];
 BEGIN
+	IF cardinality(broken) = 0 THEN
+		RETURN;
+	END IF;
+	-- Never wait for somebody who is editing the rule: a later event flags it.
+	free := ARRAY(SELECT r.id FROM notify.rule r
+				  WHERE r.version = ANY (broken) AND r.problem IS NULL FOR UPDATE SKIP LOCKED);
 	UPDATE notify.rule r
 	SET problem = format('%s (SQLSTATE %s)', u.message, u.sqlstate)
 	FROM (SELECT DISTINCT ON (x.rule) x.rule, x.sqlstate, x.message
 		  FROM unnest(events) AS e
 		  CROSS JOIN LATERAL jsonb_to_recordset(e.undecided) AS x (rule bigint, sqlstate text, message text)
 		  WHERE e.undecided IS NOT NULL) AS u
-	WHERE r.version = u.rule AND r.problem IS NULL;
+	WHERE r.version = u.rule AND r.id = ANY (free);
 END
 $$;
 

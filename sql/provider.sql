@@ -34,7 +34,7 @@ CREATE TABLE notify.secret (
 );
 
 COMMENT ON TABLE notify.secret IS
-'Passwords and keys, by the name providers refer to. Only the worker reads it; it is in no dump.';
+'Passwords and keys, by the name providers refer to. Only the worker reads it; it is in no dump. Whoever may edit providers can have any secret sent to an address of theirs: grant notify_admin accordingly.';
 COMMENT ON COLUMN notify.secret.name IS 'Its name.';
 COMMENT ON COLUMN notify.secret.value IS 'The secret.';
 

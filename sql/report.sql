@@ -192,11 +192,12 @@ LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT notify.id_time(e.id),
-		   CASE e.op WHEN 'E' THEN 'emitted' WHEN 'S' THEN 'send' WHEN 'C' THEN 'cancel' ELSE 'captured' END,
+		   CASE e.op WHEN 'E' THEN 'emitted' WHEN 'S' THEN 'send' WHEN 'C' THEN 'cancel' WHEN 'T' THEN 'truncated' ELSE 'captured' END,
 		   NULL, NULL,
 		   jsonb_strip_nulls(jsonb_build_object(
 			   'event', e.id, 'source', e.source::regclass::text, 'op', e.op, 'type', e.type, 'key', e.key,
 			   'recipient', e.recipient, 'truncated', nullif(e.truncated, false), 'cancel_key', e.cancel_key,
+			   'relation', e.instruction -> 'relation', 'replay_of', e.instruction -> 'replay_of',
 			   'rules', (SELECT jsonb_agg(v.name ORDER BY r.n)
 						 FROM unnest(e.rules) WITH ORDINALITY AS r (id, n)
 						 JOIN notify.rule_version v ON v.id = r.id)))
@@ -305,6 +306,9 @@ AS $$
 		SELECT 6, format('rule %s: %s', r.name, r.problem) FROM notify.rule r WHERE r.problem IS NOT NULL
 		UNION ALL
 		SELECT 7, format('source %s: %s', s.relation, s.problem) FROM notify.source s WHERE s.problem IS NOT NULL
+		UNION ALL
+		SELECT 7, format('source %s: the table does not exist any more; SELECT notify.detach(%s)', s.relation, s.relation)
+		FROM notify.source s WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = s.relation)
 	) AS p;
 $$;
 

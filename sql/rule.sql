@@ -21,7 +21,9 @@ CREATE TABLE notify.source (
 	enabled		boolean NOT NULL DEFAULT true,
 	owner		regrole NOT NULL,
 	search_path	text NOT NULL,
-	problem		text
+	problem		text,
+	on_truncate	text NOT NULL DEFAULT 'record' CHECK (on_truncate IN ('record', 'refuse')),
+	on_replica	boolean NOT NULL DEFAULT false
 );
 
 COMMENT ON TABLE notify.source IS
@@ -34,6 +36,8 @@ COMMENT ON COLUMN notify.source.enabled IS 'False: nothing is captured.';
 COMMENT ON COLUMN notify.source.owner IS 'The role the recipient expression runs as: who attached the table.';
 COMMENT ON COLUMN notify.source.search_path IS 'The search_path it runs under: the attacher''s at that time.';
 COMMENT ON COLUMN notify.source.problem IS 'What is wrong with the row; NULL when nothing is.';
+COMMENT ON COLUMN notify.source.on_truncate IS 'record: TRUNCATE is an event (op T) that no rule sees; refuse: TRUNCATE raises an error.';
+COMMENT ON COLUMN notify.source.on_replica IS 'True: also what logical replication applies, or a session with session_replication_role = replica writes, is captured. Changing it takes the owner of the table.';
 
 CREATE TABLE notify.category (
 	name		text PRIMARY KEY CHECK (name <> ''),
@@ -206,6 +210,29 @@ CREATE TRIGGER a_search_path BEFORE INSERT
 	OR UPDATE OF source, condition, recipient, audience, context, dedupe_key, cancel_key ON notify.rule
 	FOR EACH ROW EXECUTE FUNCTION notify._keep_search_path();
 
+/*
+ * Whoever owns a table can change it so that code of theirs runs where a rule
+ * on it is compiled or run: a column's type, a domain's check. So a superuser's
+ * rights are lent only to tables that a superuser owns.
+ */
+CREATE FUNCTION notify._check_lender(owner regrole, relation regclass) RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF (SELECT o.rolsuper FROM pg_roles o WHERE o.oid = owner)
+		AND NOT (SELECT o.rolsuper FROM pg_class c JOIN pg_roles o ON o.oid = c.relowner WHERE c.oid = relation) THEN
+		RAISE EXCEPTION 'a superuser''s rule cannot watch table %, which another role owns', relation
+			USING ERRCODE = 'insufficient_privilege',
+				  DETAIL = 'Its owner could change the table so that code of theirs runs as the superuser.',
+				  HINT = 'SET ROLE to the table''s owner, or to another role without superuser rights, and do it again.';
+	END IF;
+END
+$$;
+
+COMMENT ON FUNCTION notify._check_lender(regrole, regclass) IS
+'Raises 42501 when a superuser''s expressions would run on a table that a role without superuser rights owns. Internal.';
+
 CREATE FUNCTION notify._is_superuser() RETURNS boolean
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -296,6 +323,7 @@ BEGIN
 	END IF;
 	PERFORM notify._check_columns(NEW.relation, NEW.key, NEW.columns);
 	IF NEW.recipient IS NOT NULL AND (edited OR notify._is_superuser()) THEN
+		PERFORM notify._check_lender(NEW.owner, NEW.relation);
 		PERFORM notify._check_expression(NEW.relation, NEW.recipient, 'recipient',
 										 NEW.owner, NEW.search_path);
 	END IF;
@@ -393,6 +421,9 @@ BEGIN
 			USING ERRCODE = 'insufficient_privilege',
 				  DETAIL = format('Role %s needs TRIGGER on the table to have a rule on it.', r.owner);
 	END IF;
+	IF coalesce(r.condition, r.recipient, r.dedupe_key, r.cancel_key, r.audience, r.context) IS NOT NULL THEN
+		PERFORM notify._check_lender(r.owner, r.source);
+	END IF;
 	FOR part IN
 		SELECT * FROM (VALUES ('condition', r.condition), ('recipient', r.recipient),
 							  ('dedupe_key', r.dedupe_key), ('cancel_key', r.cancel_key)) AS p (kind, expression)
@@ -430,9 +461,12 @@ BEGIN
 	IF TG_OP = 'INSERT' AND NEW.version IS NOT NULL AND notify._is_superuser() THEN
 		RETURN NEW;			-- a restore; notify.arm() checks
 	END IF;
-	-- The planner flags a broken rule; that is not a save.
+	-- A broken rule is flagged, or loses the table that was dropped; that is not a save.
 	IF TG_OP = 'UPDATE' AND NEW.problem IS DISTINCT FROM OLD.problem AND NEW.problem IS NOT NULL
-		AND to_jsonb(NEW) - 'problem' = to_jsonb(OLD) - 'problem' THEN
+		AND (NEW.source IS NULL OR NEW.source = OLD.source)
+		AND to_jsonb(NEW) - '{problem,source,search_path}'::text[]
+			= to_jsonb(OLD) - '{problem,source,search_path}'::text[] THEN
+		NEW.search_path := OLD.search_path;
 		RETURN NEW;
 	END IF;
 	NEW.owner := notify._saver(NEW.owner, CASE WHEN TG_OP = 'UPDATE' THEN OLD.owner END, edited);
@@ -552,17 +586,12 @@ BEGIN
 	ON CONFLICT ON CONSTRAINT source_pkey DO UPDATE
 		SET recipient = excluded.recipient, key = excluded.key, columns = excluded.columns,
 			enabled = true;
-	IF NOT EXISTS (SELECT FROM pg_catalog.pg_trigger t
-				   WHERE t.tgrelid OPERATOR(pg_catalog.=) attach.relation
-					 AND t.tgname OPERATOR(pg_catalog.=) 'notify_capture') THEN
-		EXECUTE pg_catalog.format('CREATE TRIGGER notify_capture AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION notify.capture()',
-								  attach.relation);
-	END IF;
+	PERFORM notify._put_triggers(attach.relation);
 END
 $$;
 
 COMMENT ON FUNCTION notify.attach(regclass, text, text[], text[]) IS
-'Captures a table''s changes from now on. recipient: SQL expression over new and old giving a recipient''s id (NULL: each rule says). key: columns that name a row (NULL: the primary key). columns: {a,b} only these, {-a,-b} all but these (NULL: all). Needs TRIGGER on the table. Attaching again replaces what was said before.';
+'Captures a table''s changes from now on, those of its partitions and inheritance children included, also of later ones. recipient: SQL expression over new and old giving a recipient''s id (NULL: each rule says). key: columns that name a row (NULL: the primary key). columns: {a,b} only these, {-a,-b} all but these (NULL: all). Needs TRIGGER on the table. Attaching again replaces what was said before.';
 
 CREATE FUNCTION notify.detach(relation regclass) RETURNS void
 LANGUAGE plpgsql
@@ -574,9 +603,34 @@ BEGIN
 		RAISE EXCEPTION 'table % is not attached', detach.relation
 			USING ERRCODE = 'undefined_object';
 	END IF;
-	EXECUTE format('DROP TRIGGER IF EXISTS notify_capture ON %s', detach.relation);
+	PERFORM notify._drop_triggers(detach.relation);
 END
 $$;
 
 COMMENT ON FUNCTION notify.detach(regclass) IS
 'Stops capturing a table. Its rules stay and match nothing until it is attached again. 42704 when it is not attached.';
+
+-- What a change of on_replica asks of the triggers.
+CREATE FUNCTION notify._source_saved() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM notify._put_triggers(NEW.relation);
+	RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION notify._source_saved() IS 'Makes a table''s triggers fire as its source says. Internal.';
+
+CREATE TRIGGER source_saved AFTER UPDATE OF on_replica ON notify.source
+	FOR EACH ROW WHEN (NEW.on_replica <> OLD.on_replica) EXECUTE FUNCTION notify._source_saved();
+
+-- Tables, columns and functions that sources and rules rely on come and go (capture.sql).
+CREATE EVENT TRIGGER notify_watch_ddl ON ddl_command_end
+	WHEN TAG IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'ALTER TABLE', 'CREATE FUNCTION', 'ALTER FUNCTION',
+				 'ALTER ROUTINE', 'CREATE OPERATOR', 'CREATE TYPE', 'ALTER TYPE', 'CREATE VIEW')
+	EXECUTE FUNCTION notify._watch_ddl();
+CREATE EVENT TRIGGER notify_watch_drop ON sql_drop EXECUTE FUNCTION notify._watch_drop();
+COMMENT ON EVENT TRIGGER notify_watch_ddl IS 'Keeps capture on new children of attached tables, and notices what breaks or mends sources and rules.';
+COMMENT ON EVENT TRIGGER notify_watch_drop IS 'Forgets attached tables that are dropped, and notices what breaks rules.';

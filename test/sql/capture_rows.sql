@@ -107,7 +107,7 @@ SELECT rules, count(*) FROM events() GROUP BY rules ORDER BY rules;
 TRUNCATE orders;
 UPDATE notify.rule SET enabled = false WHERE name IN ('paid', 'gone', 'dear');
 INSERT INTO orders VALUES (1, 'ann', 'paid', 500);
-SELECT rules FROM events();
+SELECT op, rules FROM events();
 
 -- A rule's own recipient; NULL there is nobody, not the event's recipient.
 CALL add_rule('both', NULL, '{update}');

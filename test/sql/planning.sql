@@ -94,6 +94,12 @@ INSERT INTO "Order" VALUES (5, 'f', 'ann', 'x', 1), (5, 'g', 'ann', 'y', 1);
 SELECT plan();
 SELECT key, recipient, status, reason FROM latest WHERE key LIKE '5|%';
 
+-- one that cannot be sent does not use the key up
+UPDATE notify.rule SET context = 'SELECT 1 / new.total AS share';
+INSERT INTO "Order" VALUES (5, 'h', 'ann', 'w', 0), (5, 'i', 'ann', 'w', 1);
+SELECT plan();
+SELECT key, status, reason FROM latest WHERE key IN ('5|h', '5|i');
+
 -- delay, expiry and cancelling: paying kills the reminder
 DELETE FROM notify.rule;
 INSERT INTO notify.rule (name, source, ops, condition, template, category, channels, delay, expires, cancel_key) VALUES
@@ -178,6 +184,13 @@ SELECT more FROM notify._plan(4);
 SELECT more FROM notify._plan(4);
 SELECT more FROM notify._plan(4);
 SELECT unplanned FROM notify.status();
+
+-- what a time without a planner left in a default partition goes with its day
+INSERT INTO notify.event (id, xid, op) VALUES (notify.time_id(now() - interval '60 days'), '3', 'E'), (notify.time_id(now() - interval '29 days'), '3', 'E');
+SELECT count(*) FROM notify.event_default;
+SELECT notify._maintain();
+SELECT count(*) FROM notify.event_default;
+DELETE FROM notify.event_default;
 
 DELETE FROM notify.rule;
 SELECT notify.detach('"Order"');

@@ -109,6 +109,14 @@ CREATE TEMP TABLE fake AS SELECT * FROM notify.rule WHERE false;
 CREATE TRIGGER forge AFTER INSERT ON fake FOR EACH ROW EXECUTE FUNCTION notify._save_rule_version();
 SELECT notify._check_expression('orders', 'true', 'condition', 'postgres', '');
 SELECT notify._check_query('orders', 'SELECT 1', 'context', 'postgres', '');
+RESET ROLE;
+-- a superuser's rights are not lent to a table that another could change
+ALTER TABLE loose OWNER TO regress_notify_admin;
+SELECT notify.attach('loose', recipient => 'new.a');
+SELECT notify.attach('loose');
+INSERT INTO notify.rule (name, source, template, category, recipient) VALUES ('lent', 'loose', 'rs', 'rs', 'new.a');
+SELECT notify.detach('loose');
+SET ROLE regress_notify_admin;
 -- anyone who may configure can switch another's rule off; it stays the other's
 UPDATE notify.rule SET enabled = false, priority = 3 WHERE name = 'r';
 SELECT name, owner = 'regress_notify_admin'::regrole AS taken FROM notify.rule WHERE name = 'r';
