@@ -13,11 +13,15 @@ GRANT USAGE ON SCHEMA notify TO notify_admin, notify_app, notify_report, notify_
 -- Configuration and people
 GRANT SELECT, INSERT, UPDATE, DELETE ON notify.source, notify.category, notify.rule, notify.template,
 	notify.provider, notify.recipient, notify.address TO notify_admin;
+GRANT SELECT, INSERT, UPDATE, DELETE ON notify.recipient_source, notify.recipient_problem TO notify_admin;
+GRANT SELECT ON notify.recipient_former, notify.erasure TO notify_admin;
 GRANT INSERT, UPDATE, DELETE ON notify.secret TO notify_admin;
 GRANT SELECT (name) ON notify.secret TO notify_admin;
 GRANT SELECT ON notify.rule_version, notify.template_version, notify.reason TO notify_admin;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA notify TO notify_admin;
 GRANT EXECUTE ON FUNCTION notify.attach(regclass, text, text[], text[]), notify.detach(regclass), notify.capture(),
+	notify.attach_recipients(regclass, text, text, text, text, jsonb, text[]), notify.detach_recipients(regclass),
+	notify._sync_recipient(), notify.erase_recipient(text), notify.export_recipient(text),
 	notify.emit(text, text, jsonb, text), notify.send(text, text, jsonb, text, text[], text, timestamptz),
 	notify.cancel(bigint, text), notify.redrive(timestamptz, timestamptz, text, text),
 	notify.arm(), notify.hold(text), notify.render(text, jsonb, text, jsonb), notify.now(), notify.id_time(bigint), notify.time_id(timestamptz),
@@ -26,11 +30,19 @@ GRANT EXECUTE ON FUNCTION notify.attach(regclass, text, text[], text[]), notify.
 -- What the checks behind a save call with the saver's own rights
 GRANT EXECUTE ON FUNCTION notify._check_channel(text), notify._saver(regrole, regrole, boolean),
 	notify._is_superuser(), notify._check_lender(regrole, regclass), notify._primary_key(regclass), notify._check_columns(regclass, text[], text[]),
+	notify._tree(regclass), notify._source_of(oid), notify._put_triggers(regclass), notify._drop_triggers(regclass),
+	notify._drop_own_triggers(regclass),
 	notify._check_expression(regclass, text, text, regrole, text),
 	notify._check_query(regclass, text, text, regrole, text),
 	notify._check_rule_parts(notify.rule), notify._check_rule_sql(notify.rule),
 	notify._check_template_part(text, text), notify._check_liquid(text),
 	notify._check_provider(text, jsonb), notify._check_address(text, text) TO notify_admin;
+-- What attach_recipients() does with the attacher's own rights
+GRANT EXECUTE ON FUNCTION notify._recipient_columns(notify.recipient_source),
+	notify._check_recipient_column(regclass, text, text), notify._check_recipient_key(regclass, text),
+	notify._check_recipient_mapping(notify.recipient_source), notify._backfill_recipients(notify.recipient_source),
+	notify._save_people(notify.recipient_source, jsonb[], jsonb[]),
+	notify._address_problem(text, text), notify._time_zone_problem(text) TO notify_admin;
 GRANT SELECT, INSERT, UPDATE, DELETE ON notify.recipient, notify.address TO notify_app;
 GRANT SELECT, UPDATE, DELETE ON notify.inbox TO notify_app;
 GRANT EXECUTE ON FUNCTION notify.emit(text, text, jsonb, text),
@@ -46,6 +58,8 @@ GRANT SELECT ON notify.event, notify.message, notify.outcome, notify.ready, noti
 GRANT EXECUTE ON FUNCTION notify.status(), notify.explain(bigint), notify.explain(regclass, text),
 	notify.content(bigint), notify.now(), notify.id_time(bigint), notify.time_id(timestamptz),
 	notify._workers(), notify._preloaded() TO notify_report;
+
+GRANT SELECT ON notify.recipient_source, notify.recipient_problem, notify.erasure TO notify_report;
 
 -- Workers
 GRANT SELECT ON notify.event, notify.rule_version, notify.template_version, notify.template, notify.category,
@@ -70,7 +84,7 @@ GRANT EXECUTE ON FUNCTION notify._held(), notify._here(), notify.now(), notify.i
 	notify._event_old(notify.event), notify._run_query(bigint, text, bigint[], jsonb[], jsonb[], jsonb[]),
 	notify._promote(integer), notify._data(notify.event, jsonb), notify._stop_claimed(bigint[]),
 	notify._verdict(text, text, boolean), notify._release(bigint[]), notify._reroute(),
-	notify._make_partitions(), notify._drop_partitions(), notify._with_secrets(jsonb) TO notify_worker;
+	notify._make_partitions(), notify._drop_partitions(), notify._finish_erasures(), notify._with_secrets(jsonb) TO notify_worker;
 
 -- Rows of days that no partition was made for, empty in practice
 COMMENT ON TABLE notify.event_default IS 'Events of days without a partition of their own; empty in practice.';
@@ -88,7 +102,7 @@ BEGIN
 	FOREACH configuration IN ARRAY ARRAY[
 		'notify.source', 'notify.category', 'notify.rule', 'notify.rule_version',
 		'notify.template', 'notify.template_version', 'notify.provider',
-		'notify.recipient', 'notify.address', 'notify.origin',
+		'notify.recipient', 'notify.address', 'notify.recipient_source', 'notify.recipient_problem', 'notify.origin',
 		'notify.rule_version_id_seq', 'notify.template_version_id_seq',
 		'notify.rule_id_seq', 'notify.provider_id_seq']
 	LOOP

@@ -501,3 +501,5 @@ COMMENT ON FUNCTION notify._plan(integer) IS
 -- Start with the oldest transaction still running, this one included: it may write events yet.
 INSERT INTO notify.cursor (snap)
 SELECT format('%1$s:%1$s:', pg_snapshot_xmin(pg_current_snapshot()))::pg_snapshot;
+
+INSERT INTO notify.mark VALUES ('0', notify.time_id(clock_timestamp() - interval '1 day'));

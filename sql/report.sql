@@ -27,7 +27,7 @@ LEFT JOIN notify.scheduled s ON s.message = m.id
 LEFT JOIN LATERAL (SELECT * FROM notify.outcome o WHERE o.message = m.id
 				   ORDER BY o.at DESC, o.attempt DESC NULLS LAST LIMIT 1) AS o ON true;
 
-COMMENT ON VIEW notify.delivery IS 'A row per message: what, who, where, and how it stands.';
+COMMENT ON VIEW notify.delivery IS 'A row per message: what, who, where, and how it stands. To look at a time only, filter on message >= notify.time_id(...): it finds the days.';
 COMMENT ON COLUMN notify.delivery.message IS 'notify.message.id.';
 COMMENT ON COLUMN notify.delivery.decided_at IS 'When it was planned.';
 COMMENT ON COLUMN notify.delivery.event IS 'notify.event.id.';
