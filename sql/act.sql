@@ -212,3 +212,81 @@ $$;
 
 COMMENT ON FUNCTION notify.content(bigint) IS
 'The words of a message as they were or will be sent: the same template version and data rendered again. NULL where the template has no such part. P0002 when there is no such message.';
+
+-- Decides one undecided event by the rule as it is now; true when an event was written.
+CREATE FUNCTION notify._replay_event(r notify.rule, e notify.event) RETURNS boolean
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	once text := format('replay/%s/%s', r.id, e.id);
+	a record;
+BEGIN
+	INSERT INTO notify.idempotency (key, event, hash) VALUES (once, e.id, 0) ON CONFLICT DO NOTHING;
+	IF NOT FOUND THEN
+		RETURN false;
+	END IF;
+	SELECT * INTO a FROM notify._evaluate(r.version, r.source, e.op, e.type, e.new, notify._event_old(e));
+	IF a.verdict = 'undecided' THEN
+		DELETE FROM notify.idempotency i WHERE i.key = once;
+		RETURN false;
+	END IF;
+	-- What was cancelled since then stays cancelled, though the new event is younger.
+	IF a.verdict = 'no' OR (r.action = 'notify' AND EXISTS (
+			SELECT FROM notify.event c
+			WHERE c.cancel_key IN (a.cancel_key, notify._event_cancel_key(e.id)) AND c.id > e.id)) THEN
+		RETURN false;
+	END IF;
+	INSERT INTO notify.event (id, xid, source, op, type, key, recipient, rules, recipients, dedupe_keys,
+							  cancel_keys, cancel_key, new, old, instruction)
+	VALUES (notify._next_id(), pg_current_xact_id(), r.source::oid, e.op, e.type, e.key,
+			CASE WHEN e.op = 'E' THEN e.recipient ELSE a.recipient END, ARRAY[r.version],
+			CASE WHEN r.recipient IS NOT NULL THEN ARRAY[coalesce(a.own_recipient, '')] END,
+			CASE WHEN a.dedupe_key IS NOT NULL THEN ARRAY[a.dedupe_key] END,
+			CASE WHEN r.action = 'notify' AND a.cancel_key IS NOT NULL THEN ARRAY[a.cancel_key] END,
+			CASE WHEN r.action = 'cancel' THEN a.cancel_key END,
+			e.new, e.old, jsonb_build_object('replay_of', e.id));
+	RETURN true;
+END
+$$;
+
+COMMENT ON FUNCTION notify._replay_event(notify.rule, notify.event) IS
+'Decides an event that a rule could not decide, once; true when it matched and an event was written. Internal.';
+
+CREATE FUNCTION notify.replay(rule text, since timestamptz, until timestamptz DEFAULT NULL) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	r notify.rule;
+	e notify.event;
+	written bigint := 0;
+BEGIN
+	SELECT * INTO r FROM notify.rule x WHERE x.name = replay.rule;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'rule "%" does not exist', replay.rule
+			USING ERRCODE = 'undefined_object';
+	END IF;
+	IF NOT r.enabled OR num_nulls(r.source, r.event_type) <> 1 THEN
+		RAISE EXCEPTION 'rule "%" is not in force', replay.rule
+			USING ERRCODE = 'object_not_in_prerequisite_state',
+				  HINT = 'Mend and enable it first; what it could not decide is kept for notify_pg.retention.';
+	END IF;
+	FOR e IN
+		SELECT v.* FROM notify.event v
+		WHERE v.id >= notify.time_id(since) AND (until IS NULL OR v.id < notify.time_id(until))
+		  AND v.undecided IS NOT NULL AND NOT v.truncated
+		  AND EXISTS (SELECT FROM jsonb_to_recordset(v.undecided) AS u (rule bigint)
+					  JOIN notify.rule_version w ON w.id = u.rule WHERE w.rule = r.id)
+		  AND CASE WHEN v.op = 'E' THEN v.type = r.event_type
+				   ELSE v.source = r.source OR NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = v.source) END
+		ORDER BY v.id
+	LOOP
+		written := written + notify._replay_event(r, e)::integer;
+	END LOOP;
+	RETURN written;
+END
+$$;
+
+COMMENT ON FUNCTION notify.replay(text, timestamptz, timestamptz) IS
+'Decides, by a rule as it is now, the events between since and until (NULL: now) that it could not decide when they were captured. Each is decided once: for those that match a new event is written and planned, and calling again does nothing more; what still raises an error stays undecided. Rows over notify_pg.event_row_limit, and rules that read columns their events do not hold, cannot be replayed. A cancel rule stops what waits now. Gives how many events were written. 42704 for an unknown rule, 55000 for one that is off.';

@@ -25,6 +25,13 @@ CREATE FUNCTION notify._write_event(op "char", type text, recipient text, key te
 COMMENT ON FUNCTION notify._write_event("char", text, text, text, jsonb, text, jsonb, boolean) IS
     'Writes an event that no table shows, with the verdicts of the rules on its type when match is true; returns its id';
 
+CREATE FUNCTION notify._evaluate(version bigint, relation regclass, op "char", type text, new jsonb, old jsonb,
+								 OUT verdict text, OUT recipient text, OUT own_recipient text, OUT dedupe_key text,
+								 OUT cancel_key text, OUT detail text)
+    AS 'MODULE_PATHNAME', 'notify_evaluate' LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION notify._evaluate(bigint, regclass, "char", text, jsonb, jsonb) IS
+    'Asks a rule, by its current version, about the rows an event holds: matched, no or undecided, and what its expressions give. Internal.';
+
 /*
  * Attached tables have two triggers, notify_capture for rows and notify_truncate.
  * Of a partitioned table the first is cloned by PostgreSQL, onto later partitions
@@ -168,8 +175,10 @@ DECLARE
 	r record;
 	found_wrong text;
 BEGIN
+	-- What rows, not definitions, brought up is not settled by looking at definitions.
 	FOR r IN SELECT x.name, x.problem FROM notify.rule x
 			 WHERE x.name = ANY (names) AND num_nulls(x.source, x.event_type) = 1
+			   AND coalesce(x.problem !~ '\(SQLSTATE (?!42)[0-9A-Z]{5}\)$', true)
 	LOOP
 		BEGIN
 			PERFORM notify._check_rule_parts(x), notify._check_rule_sql(x) FROM notify.rule x WHERE x.name = r.name;
@@ -178,9 +187,7 @@ BEGIN
 			WHEN lock_not_available OR deadlock_detected THEN CONTINUE;
 			WHEN OTHERS THEN found_wrong := sqlerrm;
 		END;
-		-- What rows, not definitions, brought up is not settled by looking at definitions.
-		CONTINUE WHEN found_wrong IS NOT DISTINCT FROM r.problem
-			OR (found_wrong IS NULL AND r.problem ~ '\(SQLSTATE (?!42)[0-9A-Z]{5}\)$');
+		CONTINUE WHEN found_wrong IS NOT DISTINCT FROM r.problem;
 		UPDATE notify.rule u SET problem = found_wrong
 		WHERE u.name IN (SELECT l.name FROM notify.rule l WHERE l.name = r.name FOR UPDATE SKIP LOCKED);
 	END LOOP;
@@ -201,7 +208,8 @@ BEGIN
 	SELECT * INTO s FROM notify.source x WHERE x.relation = _recheck_source.relation;
 	BEGIN
 		PERFORM notify._check_columns(s.relation, s.key, s.columns);
-		PERFORM notify._check_expression(s.relation, s.recipient, 'recipient', s.owner, s.search_path)
+		PERFORM notify._check_lender(s.owner, s.relation),
+				notify._check_expression(s.relation, s.recipient, 'recipient', s.owner, s.search_path)
 		WHERE s.recipient IS NOT NULL;
 	EXCEPTION
 		WHEN lock_not_available OR deadlock_detected THEN RETURN;
@@ -250,26 +258,40 @@ $$;
 COMMENT ON FUNCTION notify._relation_changed(oid) IS
 'Follows a table that was made or altered: triggers, the sources it concerns, and their rules. Internal.';
 
+-- Most tables have nothing to do with us: a few index probes tell.
 CREATE FUNCTION notify._watch_ddl() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET lock_timeout = '100ms'
 AS $$
+DECLARE
+	changed oid;
+	names text[];
 BEGIN
-	IF NOT EXISTS (SELECT FROM notify.source) AND NOT EXISTS (SELECT FROM notify.rule) THEN
-		RETURN;
+	IF notify._is_copy() THEN
+		RETURN;				-- a restore brings its triggers itself; notify.arm() checks what it brought
 	END IF;
 	IF TG_TAG IN ('CREATE TABLE', 'ALTER TABLE') THEN
-		PERFORM notify._relation_changed(c.objid)
-		FROM (SELECT DISTINCT d.objid FROM pg_event_trigger_ddl_commands() AS d
-			  WHERE d.classid = 'pg_class'::regclass AND d.schema_name IS DISTINCT FROM 'pg_temp') AS c;
+		FOR changed IN
+			SELECT DISTINCT d.objid FROM pg_event_trigger_ddl_commands() AS d WHERE d.classid = 'pg_class'::regclass
+		LOOP
+			CONTINUE WHEN NOT EXISTS (SELECT FROM notify.source s WHERE s.relation = changed)
+				AND NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = changed)
+				AND NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = changed)
+				AND NOT EXISTS (SELECT FROM pg_trigger t
+								WHERE t.tgrelid = changed AND t.tgfoid = 'notify.capture()'::regprocedure);
+			PERFORM notify._relation_changed(changed);
+		END LOOP;
 	END IF;
 	-- A new name or place may break any rule that calls or casts, and what is new may mend one.
-	PERFORM notify._recheck_rules(ARRAY(
+	names := ARRAY(
 		SELECT r.name FROM notify.rule r
 		WHERE r.problem IS NOT NULL
 		   OR (TG_TAG IN ('ALTER FUNCTION', 'ALTER ROUTINE', 'ALTER TYPE')
-			   AND concat_ws(' ', r.condition, r.recipient, r.dedupe_key, r.cancel_key, r.audience, r.context) ~ '[(:]')));
+			   AND concat_ws(' ', r.condition, r.recipient, r.dedupe_key, r.cancel_key, r.audience, r.context) ~ '[(:]'));
+	IF names <> '{}' THEN
+		PERFORM notify._recheck_rules(names);
+	END IF;
 EXCEPTION WHEN OTHERS THEN
 	RAISE WARNING 'notify_pg could not follow %: %', TG_TAG, sqlerrm
 		USING HINT = 'The command itself succeeded. Attach the table again to be sure that its changes are captured.';
@@ -296,20 +318,28 @@ BEGIN
 	FROM pg_event_trigger_dropped_objects() AS d
 	WHERE NOT d.is_temporary
 	  AND d.classid IN ('pg_class'::regclass, 'pg_proc'::regclass, 'pg_type'::regclass, 'pg_operator'::regclass);
-	IF gone IS NULL THEN
-		RETURN;
+	-- A DELETE or UPDATE of no row would still make every session forget its compiled rules.
+	IF EXISTS (SELECT FROM notify.source s WHERE s.relation = ANY (gone.relations)) THEN
+		DELETE FROM notify.source s WHERE s.relation = ANY (gone.relations);
 	END IF;
-	DELETE FROM notify.source s WHERE s.relation = ANY (gone.relations);
-	UPDATE notify.rule r
-	SET source = NULL, problem = format('table %s was dropped; set source to use the rule again', d.object_identity)
-	FROM pg_event_trigger_dropped_objects() AS d
-	WHERE d.classid = 'pg_class'::regclass AND d.objsubid = 0 AND r.source = d.objid;
-	PERFORM notify._relation_changed(a) FROM unnest(gone.altered) AS a WHERE a <> ALL (coalesce(gone.relations, '{}'));
-	PERFORM notify._recheck_rules(ARRAY(
+	IF EXISTS (SELECT FROM notify.rule r WHERE r.source = ANY (gone.relations)) THEN
+		UPDATE notify.rule r
+		SET source = NULL, problem = format('table %s was dropped; set source to use the rule again', d.object_identity)
+		FROM pg_event_trigger_dropped_objects() AS d
+		WHERE d.classid = 'pg_class'::regclass AND d.objsubid = 0 AND r.source = d.objid;
+	END IF;
+	IF gone.altered IS NOT NULL THEN
+		PERFORM notify._relation_changed(a) FROM unnest(gone.altered) AS a
+		WHERE a <> ALL (coalesce(gone.relations, '{}'));
+	END IF;
+	names := ARRAY(
 		SELECT r.name FROM notify.rule r
 		WHERE EXISTS (SELECT FROM unnest(gone.names) AS n
 					  WHERE strpos(lower(concat_ws(' ', r.condition, r.recipient, r.dedupe_key, r.cancel_key,
-												   r.audience, r.context)), n) > 0)));
+												   r.audience, r.context)), n) > 0));
+	IF names <> '{}' THEN
+		PERFORM notify._recheck_rules(names);
+	END IF;
 EXCEPTION WHEN OTHERS THEN
 	RAISE WARNING 'notify_pg could not follow %: %', TG_TAG, sqlerrm
 		USING HINT = 'The command itself succeeded. See notify.status().';

@@ -24,7 +24,7 @@ GRANT EXECUTE ON FUNCTION notify.attach(regclass, text, text[], text[]), notify.
 	notify._sync_recipient(), notify.erase_recipient(text), notify.export_recipient(text),
 	notify.emit(text, text, jsonb, text), notify.send(text, text, jsonb, text, text[], text, timestamptz),
 	notify.cancel(bigint, text), notify.redrive(timestamptz, timestamptz, text, text),
-	notify.arm(), notify.hold(text), notify.render(text, jsonb, text, jsonb), notify.now(), notify.id_time(bigint), notify.time_id(timestamptz),
+	notify.replay(text, timestamptz, timestamptz), notify.arm(), notify.hold(text), notify.render(text, jsonb, text, jsonb), notify.now(), notify.id_time(bigint), notify.time_id(timestamptz),
 	notify.status(), notify.explain(bigint), notify.explain(regclass, text), notify.content(bigint),
 	notify._workers(), notify._preloaded() TO notify_admin;
 -- What the checks behind a save call with the saver's own rights
@@ -74,7 +74,7 @@ GRANT EXECUTE ON FUNCTION notify._plan(integer), notify._maintain(), notify._cla
 GRANT SELECT ON notify._serving TO notify_worker;
 GRANT SELECT ON notify.instance, notify.origin TO notify_worker, notify_report, notify_admin;
 -- and what these call with the worker's own rights
-GRANT EXECUTE ON FUNCTION notify._held(), notify._here(), notify.now(), notify.id_time(bigint), notify.time_id(timestamptz), notify._next_id(),
+GRANT EXECUTE ON FUNCTION notify._is_superuser(), notify._held(), notify._is_copy(), notify._here(), notify.now(), notify.id_time(bigint), notify.time_id(timestamptz), notify._next_id(),
 	notify._next_events(integer), notify._batch_chunk(integer), notify._batch_events(notify.cursor, integer),
 	notify._backlog_chunk(integer), notify._mark(pg_snapshot), notify._low_id(xid8),
 	notify._apply_all(notify.event[]), notify._apply(notify.event[]), notify._gather(notify.event[]),

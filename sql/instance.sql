@@ -50,66 +50,47 @@ COMMENT ON COLUMN notify.origin.armed_by IS 'By whom.';
 INSERT INTO notify.instance DEFAULT VALUES;
 INSERT INTO notify.origin (system_identifier, database) SELECT h.system_identifier, h.database FROM notify._here() AS h;
 
-CREATE FUNCTION notify._held() RETURNS text
+CREATE FUNCTION notify._is_copy() RETURNS boolean
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	here record;
+BEGIN
+	SELECT * INTO here FROM notify._here();
+	RETURN EXISTS (SELECT FROM notify.origin o
+				   WHERE (o.system_identifier, o.database) <> (here.system_identifier, here.database));
+END
+$$;
+
+COMMENT ON FUNCTION notify._is_copy() IS
+'Whether this database was restored or cloned from one that was armed elsewhere, and not armed since. Internal.';
+
+CREATE FUNCTION notify._held() RETURNS text
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
 	i notify.instance;
 BEGIN
 	IF current_setting('notify_pg.mode') = 'hold' THEN
 		RETURN 'notify_pg.mode is hold';
 	END IF;
-	SELECT * INTO here FROM notify._here();
-	IF EXISTS (SELECT FROM notify.origin o
-			   WHERE (o.system_identifier, o.database) <> (here.system_identifier, here.database)) THEN
+	IF notify._is_copy() THEN
 		RETURN 'this database is a copy of one that was armed elsewhere; SELECT notify.arm() when it is to send';
 	END IF;
 	SELECT * INTO i FROM notify.instance;
 	IF i.mode = 'hold' THEN
 		RETURN coalesce(i.reason, 'notify.hold()');
 	END IF;
-	IF current_setting('notify_pg.guard') = 'host' AND here.host <> ALL (i.hosts) THEN
-		RETURN format('host "%s" was never armed; SELECT notify.arm() when it is to send', here.host);
+	IF current_setting('notify_pg.guard') = 'host' AND (notify._here()).host <> ALL (i.hosts) THEN
+		RETURN format('host "%s" was never armed; SELECT notify.arm() when it is to send', (notify._here()).host);
 	END IF;
 	RETURN NULL;
 END
 $$;
 
 COMMENT ON FUNCTION notify._held() IS 'Why nothing is sent; NULL when it is. Internal.';
-
--- Checks every source and rule as if it were saved now, and says what is wrong in "problem".
-CREATE FUNCTION notify._recheck() RETURNS void
-LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	s notify.source;
-	r notify.rule;
-BEGIN
-	FOR s IN SELECT * FROM notify.source
-	LOOP
-		BEGIN
-			UPDATE notify.source u SET problem = NULL WHERE u.relation = s.relation;
-		EXCEPTION WHEN OTHERS THEN
-			UPDATE notify.source u SET problem = sqlerrm
-			WHERE u.relation = s.relation AND u.problem IS DISTINCT FROM sqlerrm;
-		END;
-	END LOOP;
-	FOR r IN SELECT * FROM notify.rule
-	LOOP
-		BEGIN
-			UPDATE notify.rule u SET problem = NULL WHERE u.id = r.id;
-		EXCEPTION WHEN OTHERS THEN
-			UPDATE notify.rule u SET problem = sqlerrm
-			WHERE u.id = r.id AND u.problem IS DISTINCT FROM sqlerrm;
-		END;
-	END LOOP;
-END
-$$;
-
-COMMENT ON FUNCTION notify._recheck() IS 'Checks every source and rule again. Internal.';
 
 CREATE FUNCTION notify.arm() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER
@@ -119,7 +100,8 @@ DECLARE
 	here record;
 	problems text[];
 BEGIN
-	PERFORM notify._recheck();
+	PERFORM notify._put_triggers(s.relation), notify._recheck_source(s.relation) FROM notify.source s;
+	PERFORM notify._recheck_rules(ARRAY(SELECT r.name FROM notify.rule r));
 	SELECT array_agg(p.problem) INTO problems
 	FROM (SELECT format('rule %s: %s', r.name, r.problem) FROM notify.rule r WHERE r.problem IS NOT NULL AND r.enabled
 		  UNION ALL

@@ -150,6 +150,6 @@ CREATE INDEX idempotency_event ON notify.idempotency (event);
 
 COMMENT ON TABLE notify.idempotency IS
 'Keys that make something happen once: send()''s idempotency keys and rules'' dedupe keys. Kept for notify_pg.retention.';
-COMMENT ON COLUMN notify.idempotency.key IS 'send/<key>, or rule/<rule id>/<recipient>/<dedupe key>.';
+COMMENT ON COLUMN notify.idempotency.key IS 'send/<key>, rule/<rule id>/<recipient>/<dedupe key>, or replay/<rule id>/<event>.';
 COMMENT ON COLUMN notify.idempotency.event IS 'The event that had it first.';
 COMMENT ON COLUMN notify.idempotency.hash IS 'Of what send() was called with; 0 for rules.';

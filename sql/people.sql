@@ -205,7 +205,6 @@ BEGIN
 	PERFORM notify._check_recipient_column(s.relation, format('addresses of channel %s', a.key), a.value)
 	FROM jsonb_each_text(s.addresses) AS a;
 	PERFORM notify._check_recipient_column(s.relation, 'attributes', u) FROM unnest(s.attributes) AS u;
-	PERFORM notify._check_recipient_key(s.relation, s.id);
 END
 $$;
 
@@ -225,6 +224,10 @@ BEGIN
 	NEW.attached_at := CASE WHEN restored THEN NEW.attached_at ELSE clock_timestamp() END;
 	BEGIN
 		PERFORM notify._check_recipient_mapping(NEW);
+		-- A restore makes indexes last.
+		IF NOT restored THEN
+			PERFORM notify._check_recipient_key(NEW.relation, NEW.id);
+		END IF;
 		NEW.problem := NULL;
 	EXCEPTION WHEN OTHERS THEN
 		IF NOT restored THEN

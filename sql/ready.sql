@@ -349,6 +349,7 @@ BEGIN
 	PERFORM notify._release(ARRAY(SELECT r.message FROM notify.ready r
 								  WHERE r.lease < clock_timestamp() FOR UPDATE SKIP LOCKED));
 	PERFORM notify._reroute();
+	PERFORM notify._finish_erasures();
 	DELETE FROM notify.idempotency i
 	WHERE i.event < notify.time_id(clock_timestamp() - current_setting('notify_pg.retention')::interval);
 	-- Last, for what they lock stays locked until the end of the transaction.

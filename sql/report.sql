@@ -253,7 +253,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	RETURN QUERY
-	SELECT x.*
+	SELECT x.at, x.step, x.verdict, x.reason, x.detail
 	FROM (SELECT m.event AS id FROM notify.message m
 		  WHERE left(m.key, 200) = left(explain.key, 200) AND m.key = explain.key AND m.source = relation
 		  UNION
@@ -261,8 +261,8 @@ BEGIN
 		  JOIN notify.event e ON e.xid >= pg_snapshot_xmin(c.snap)
 			AND e.id >= notify._low_id(pg_snapshot_xmin(c.snap))
 		  WHERE e.key = explain.key AND e.source = relation) AS ids
-	CROSS JOIN LATERAL notify.explain(ids.id) AS x
-	ORDER BY ids.id;
+	CROSS JOIN LATERAL notify.explain(ids.id) WITH ORDINALITY AS x (at, step, verdict, reason, detail, n)
+	ORDER BY ids.id, x.n;
 	IF NOT FOUND THEN
 		RETURN QUERY
 		SELECT NULL::timestamptz, 'not captured', NULL, NULL,
@@ -299,7 +299,7 @@ AS $$
 		UNION ALL
 		SELECT 4, format('%s %s, at %s: %s', w.kind, w.slot, to_char(w.last_error_at, 'HH24:MI:SS'), w.last_error)
 		FROM notify._workers() w
-		WHERE w.kind <> 'launcher' AND w.last_error_at > clock_timestamp() - interval '5 minutes'
+		WHERE w.kind <> 'launcher' AND w.last_error_at > greatest(w.started_at, clock_timestamp() - interval '5 minutes')
 		UNION ALL
 		SELECT 5, format('provider %s: %s', p.name, p.problem) FROM notify.provider p WHERE p.problem IS NOT NULL
 		UNION ALL

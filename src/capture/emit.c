@@ -11,7 +11,7 @@
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 
-#include "capture/evaluate.h"
+#include "capture/change.h"
 #include "capture/event.h"
 #include "capture/rules.h"
 #include "guc.h"
@@ -59,13 +59,7 @@ match_rules(const Event *event, Evaluation *evaluation)
 	RuleSet *set = rules_of_emitted();
 	Change	*change = palloc0(sizeof(Change));
 
-	change->op = CAPTURE_EMIT;
-	change->type = event->type;
-	change->old = set->nothing;
-	change->new = ExecClearTuple(set->emitted);
-	change->new->tts_isnull[0] = event->new == NULL;
-	change->new->tts_values[0] = JsonbPGetDatum(event->new);
-	ExecStoreVirtualTuple(change->new);
+	change_emitted(set, event->type, event->new, change);
 	evaluate_rules(set, change, evaluate_first(set, change), evaluation);
 	ExecClearTuple(set->emitted);
 }

@@ -384,3 +384,37 @@ evaluate_rules(RuleSet *set, const Change *change, int first, Evaluation *evalua
 		apply_recipient_problem(evaluation);
 	finish_verdicts(evaluation);
 }
+
+static Rule *
+find_rule(const RuleSet *set, const Change *change, int64 version)
+{
+	int i;
+
+	for (i = 0; i < set->wanted[change->op]; i++)
+		if (set->by_op[change->op][i]->version == version &&
+			concerns(set->by_op[change->op][i], change))
+			return set->by_op[change->op][i];
+	return NULL;
+}
+
+void
+evaluate_one(RuleSet *set, const Change *change, int64 version, Evaluation *evaluation)
+{
+	Rule *rule = find_rule(set, change, version);
+
+	memset(evaluation, 0, sizeof(Evaluation));
+	evaluation->set = set;
+	evaluation->change = change;
+	if (rule == NULL)
+		return;
+	aim(set, change);
+	evaluation->verdicts = palloc0(sizeof(Verdict));
+	evaluation->verdicts[0].rule = rule;
+	evaluation->count = 1;
+	if (rule->problem != NULL)
+		leave_undecided(&evaluation->verdicts[0], rule->problem);
+	else
+		evaluate_open(evaluation, 1);
+	if (evaluation->recipient_problem != NULL)
+		apply_recipient_problem(evaluation);
+}

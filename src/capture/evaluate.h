@@ -59,4 +59,7 @@ extern int evaluate_first(RuleSet *set, const Change *change);
  */
 extern void evaluate_rules(RuleSet *set, const Change *change, int first, Evaluation *evaluation);
 
+/* Only the verdict of one rule; none when that rule does not look at such changes. */
+extern void evaluate_one(RuleSet *set, const Change *change, int64 version, Evaluation *evaluation);
+
 #endif

@@ -2,75 +2,74 @@
  * fill.c
  *		Reading and compiling the rules of a relation.
  *
- * The tables are read through SPI as their owner, under a pinned search_path,
- * with a snapshot newer than the transaction's: a rule saved by another session
- * is obeyed even by a REPEATABLE READ writer.  Each rule is compiled in its own
- * subtransaction under its own owner, so one that no longer compiles (a column
- * was dropped, a role is gone) becomes a Problem of that rule alone.
+ * The tables are read as they are committed now (reader.c): a rule saved by
+ * another session is obeyed even by a REPEATABLE READ writer.  Each rule is
+ * compiled in its own subtransaction under its own owner, so one that no longer
+ * compiles (a column was dropped, a role is gone) becomes a Problem of that rule
+ * alone.
  *
  * A partition or inheritance child uses the rules of its nearest attached
  * ancestor, compiled against its own row type.
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
-#include "catalog/pg_class.h"
+#include "access/genam.h"
+#include "access/table.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
-#include "executor/spi.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
+#include "utils/fmgroids.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/snapmgr.h"
-#include "utils/syscache.h"
 
 #include "capture/attempt.h"
 #include "capture/fill.h"
-#include "capture/names.h"
-
-#define FILL_PATH "pg_catalog, pg_temp"
-
-#define SOURCE_QUERY                                                                                    \
-	"WITH RECURSIVE up AS ("                                                                            \
-	" SELECT $1 AS relid, 0 AS depth"                                                                   \
-	" UNION ALL"                                                                                        \
-	" SELECT i.inhparent, up.depth + 1 FROM up JOIN pg_catalog.pg_inherits i ON i.inhrelid = up.relid)" \
-	" SELECT s.relation::oid, s.recipient, s.key, s.columns, s.owner::oid, s.search_path, s.enabled"    \
-	" FROM up JOIN notify.source s ON s.relation = up.relid ORDER BY up.depth LIMIT 1"
+#include "capture/reader.h"
 
 enum
 {
-	SOURCE_RELATION = 1,
+	SOURCE_RELATION,
 	SOURCE_RECIPIENT,
 	SOURCE_KEY,
 	SOURCE_COLUMNS,
+	SOURCE_ENABLED,
 	SOURCE_OWNER,
 	SOURCE_PATH,
-	SOURCE_ENABLED
+	SOURCE_ON_TRUNCATE
 };
 
-#define RULE_QUERY                                                                                       \
-	"SELECT r.version, r.ops, r.action = 'cancel', r.audience IS NOT NULL, r.owner::oid, r.search_path," \
-	" r.condition, r.recipient, r.dedupe_key, r.cancel_key, r.event_type"                                \
-	" FROM notify.rule r WHERE r.enabled AND "
-
-#define RULE_ORDER " ORDER BY r.version"
+static const char *const source_columns[] = {
+	[SOURCE_RELATION] = "relation", [SOURCE_RECIPIENT] = "recipient",	  [SOURCE_KEY] = "key",
+	[SOURCE_COLUMNS] = "columns",	[SOURCE_ENABLED] = "enabled",		  [SOURCE_OWNER] = "owner",
+	[SOURCE_PATH] = "search_path",	[SOURCE_ON_TRUNCATE] = "on_truncate",
+};
 
 enum
 {
-	RULE_VERSION = 1,
+	RULE_VERSION,
+	RULE_SOURCE,
+	RULE_EVENT_TYPE,
 	RULE_OPS,
-	RULE_CANCELS,
-	RULE_HAS_AUDIENCE,
+	RULE_ACTION,
+	RULE_AUDIENCE,
 	RULE_OWNER,
 	RULE_PATH,
 	RULE_CONDITION,
 	RULE_RECIPIENT,
 	RULE_DEDUPE_KEY,
 	RULE_CANCEL_KEY,
-	RULE_EVENT_TYPE
+	RULE_ENABLED
+};
+
+static const char *const rule_columns[] = {
+	[RULE_VERSION] = "version",		  [RULE_SOURCE] = "source",
+	[RULE_EVENT_TYPE] = "event_type", [RULE_OPS] = "ops",
+	[RULE_ACTION] = "action",		  [RULE_AUDIENCE] = "audience",
+	[RULE_OWNER] = "owner",			  [RULE_PATH] = "search_path",
+	[RULE_CONDITION] = "condition",	  [RULE_RECIPIENT] = "recipient",
+	[RULE_DEDUPE_KEY] = "dedupe_key", [RULE_CANCEL_KEY] = "cancel_key",
+	[RULE_ENABLED] = "enabled",
 };
 
 /* The texts of a rule, until they are compiled. */
@@ -83,6 +82,26 @@ typedef struct RuleText
 	char *search_path;
 } RuleText;
 
+/* A row of notify.rule, read. */
+typedef struct RuleRow
+{
+	Rule	 rule;
+	RuleText text;
+} RuleRow;
+
+/* A row of notify.source, read. */
+typedef struct SourceRow
+{
+	Oid		 relation;
+	int		 distance; /* from the relation asked about; -1: there is none */
+	bool	 enabled;
+	bool	 refuses_truncate;
+	List	*key;
+	List	*columns;
+	Oid		 owner;
+	RuleText text;
+} SourceRow;
+
 typedef struct CompileWork
 {
 	RuleSet		   *set;
@@ -91,66 +110,14 @@ typedef struct CompileWork
 	const RuleText *text;
 } CompileWork;
 
-static bool
-is_null(int row, int column)
-{
-	bool isnull;
-
-	(void) SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, &isnull);
-	return isnull;
-}
-
-static Datum
-get_datum(int row, int column)
-{
-	bool isnull;
-
-	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, &isnull);
-}
-
-/* Copied into the set's context, or NULL. */
-static char *
-get_text(const RuleSet *set, int row, int column)
-{
-	char *string;
-	char *copy;
-
-	if (is_null(row, column))
-		return NULL;
-	string = TextDatumGetCString(get_datum(row, column));
-	copy = MemoryContextStrdup(set->context, string);
-	pfree(string);
-	return copy;
-}
-
-/* A text[] as a list of char *, or NIL. */
-static List *
-get_texts(int row, int column)
-{
-	List  *texts = NIL;
-	Datum *elements;
-	bool  *nulls;
-	int	   count;
-	int	   i;
-
-	if (is_null(row, column))
-		return NIL;
-	deconstruct_array(DatumGetArrayTypeP(get_datum(row, column)), TEXTOID, -1, false, TYPALIGN_INT,
-					  &elements, &nulls, &count);
-	for (i = 0; i < count; i++)
-		if (!nulls[i])
-			texts = lappend(texts, TextDatumGetCString(elements[i]));
-	return texts;
-}
-
 static int
-get_ops(int row)
+get_ops(Reader *reader)
 {
-	List	 *names = get_texts(row, RULE_OPS);
+	List	 *names = reader_texts(reader, RULE_OPS);
 	ListCell *cell;
 	int		  ops = 0;
 
-	if (is_null(row, RULE_OPS))
+	if (reader_is_null(reader, RULE_OPS))
 		return (1 << CAPTURE_INSERT) | (1 << CAPTURE_UPDATE) | (1 << CAPTURE_DELETE);
 	foreach (cell, names)
 	{
@@ -241,20 +208,68 @@ is_bare(const Expression *expression)
 	return expression == NULL || expression->bare;
 }
 
-static void
-read_rule(RuleSet *set, Rule *rule, int row, RuleText *text)
+static bool
+is_text(Reader *reader, int column, const char *word)
 {
-	rule->version = DatumGetInt64(get_datum(row, RULE_VERSION));
-	rule->event_type = get_text(set, row, RULE_EVENT_TYPE);
-	rule->ops = rule->event_type ? 1 << CAPTURE_EMIT : get_ops(row);
-	rule->cancels = !is_null(row, RULE_CANCELS) && DatumGetBool(get_datum(row, RULE_CANCELS));
-	rule->has_audience = DatumGetBool(get_datum(row, RULE_HAS_AUDIENCE));
-	rule->identity.owner = DatumGetObjectId(get_datum(row, RULE_OWNER));
-	text->search_path = get_text(set, row, RULE_PATH);
-	text->condition = get_text(set, row, RULE_CONDITION);
-	text->recipient = get_text(set, row, RULE_RECIPIENT);
-	text->dedupe_key = get_text(set, row, RULE_DEDUPE_KEY);
-	text->cancel_key = get_text(set, row, RULE_CANCEL_KEY);
+	char *text = reader_text(reader, column);
+
+	return text != NULL && strcmp(text, word) == 0;
+}
+
+static RuleRow *
+read_rule(Reader *reader)
+{
+	RuleRow	 *row = palloc0(sizeof(RuleRow));
+	Rule	 *rule = &row->rule;
+	RuleText *text = &row->text;
+
+	rule->version = DatumGetInt64(reader_datum(reader, RULE_VERSION));
+	rule->event_type = reader_text(reader, RULE_EVENT_TYPE);
+	rule->ops = rule->event_type ? 1 << CAPTURE_EMIT : get_ops(reader);
+	rule->cancels = is_text(reader, RULE_ACTION, "cancel");
+	rule->has_audience = !reader_is_null(reader, RULE_AUDIENCE);
+	rule->identity.owner = DatumGetObjectId(reader_datum(reader, RULE_OWNER));
+	text->search_path = reader_text(reader, RULE_PATH);
+	text->condition = reader_text(reader, RULE_CONDITION);
+	text->recipient = reader_text(reader, RULE_RECIPIENT);
+	text->dedupe_key = reader_text(reader, RULE_DEDUPE_KEY);
+	text->cancel_key = reader_text(reader, RULE_CANCEL_KEY);
+	return row;
+}
+
+/* Is this row of notify.rule one of the set's? */
+static bool
+belongs(const RuleSet *set, Reader *reader)
+{
+	if (!DatumGetBool(reader_datum(reader, RULE_ENABLED)))
+		return false;
+	if (!OidIsValid(set->relid))
+		return !reader_is_null(reader, RULE_EVENT_TYPE);
+	return !reader_is_null(reader, RULE_SOURCE) &&
+		   DatumGetObjectId(reader_datum(reader, RULE_SOURCE)) == set->source;
+}
+
+static int
+compare_versions(const ListCell *a, const ListCell *b)
+{
+	int64 one = ((RuleRow *) lfirst(a))->rule.version;
+	int64 other = ((RuleRow *) lfirst(b))->rule.version;
+
+	return (one > other) - (one < other);
+}
+
+static List *
+read_rules(const RuleSet *set)
+{
+	Reader *reader = reader_open(NAME_RULE, rule_columns, lengthof(rule_columns));
+	List   *rows = NIL;
+
+	while (reader_next(reader))
+		if (belongs(set, reader))
+			rows = lappend(rows, read_rule(reader));
+	reader_close(reader);
+	list_sort(rows, compare_versions);
+	return rows;
 }
 
 static void
@@ -282,46 +297,95 @@ sort_by_op(RuleSet *set)
 	}
 }
 
-/* Run a query on the extension's tables; the result is in SPI_tuptable. */
-static int
-read_rows(const char *query, int argument_count, Oid argument_type, Datum argument)
+static List *
+append_parents(List *relations, Oid relid)
 {
-	SPIPlanPtr plan = SPI_prepare(query, argument_count, &argument_type);
-	int		   result;
+	Relation	inherits = table_open(InheritsRelationId, AccessShareLock);
+	SysScanDesc scan;
+	ScanKeyData key;
+	HeapTuple	tuple;
 
-	if (plan == NULL)
-		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
-	PushActiveSnapshot(GetLatestSnapshot());
-	result = SPI_execute_plan(plan, &argument, NULL, true, 0);
-	PopActiveSnapshot();
-	if (result != SPI_OK_SELECT)
-		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(result));
-	return (int) SPI_processed;
+	ScanKeyInit(&key, Anum_pg_inherits_inhrelid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(relid));
+	scan = systable_beginscan(inherits, InheritsRelidSeqnoIndexId, true, NULL, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		relations =
+			list_append_unique_oid(relations, ((Form_pg_inherits) GETSTRUCT(tuple))->inhparent);
+	systable_endscan(scan);
+	table_close(inherits, AccessShareLock);
+	return relations;
+}
+
+/* The relation and its ancestors, the nearest first. */
+static List *
+relation_and_ancestors(Oid relid)
+{
+	List *relations = list_make1_oid(relid);
+	int	  i;
+
+	for (i = 0; i < list_length(relations); i++)
+		relations = append_parents(relations, list_nth_oid(relations, i));
+	return relations;
+}
+
+static int
+distance_to(List *relations, Oid relid)
+{
+	int i;
+
+	for (i = 0; i < list_length(relations); i++)
+		if (list_nth_oid(relations, i) == relid)
+			return i;
+	return -1;
+}
+
+static void
+read_source(Reader *reader, SourceRow *row)
+{
+	row->relation = DatumGetObjectId(reader_datum(reader, SOURCE_RELATION));
+	row->enabled = DatumGetBool(reader_datum(reader, SOURCE_ENABLED));
+	row->refuses_truncate = is_text(reader, SOURCE_ON_TRUNCATE, "refuse");
+	row->key = reader_texts(reader, SOURCE_KEY);
+	row->columns = reader_texts(reader, SOURCE_COLUMNS);
+	row->owner = DatumGetObjectId(reader_datum(reader, SOURCE_OWNER));
+	row->text.recipient = reader_text(reader, SOURCE_RECIPIENT);
+	row->text.search_path = reader_text(reader, SOURCE_PATH);
+}
+
+static void
+find_source(Oid relid, SourceRow *nearest)
+{
+	List   *relations = relation_and_ancestors(relid);
+	Reader *reader = reader_open(NAME_SOURCE, source_columns, lengthof(source_columns));
+
+	nearest->distance = -1;
+	while (reader_next(reader))
+	{
+		int distance =
+			distance_to(relations, DatumGetObjectId(reader_datum(reader, SOURCE_RELATION)));
+
+		if (distance < 0 || (nearest->distance >= 0 && nearest->distance <= distance))
+			continue;
+		nearest->distance = distance;
+		read_source(reader, nearest);
+	}
+	reader_close(reader);
 }
 
 static void
 fill_source(RuleSet *set, Relation relation)
 {
-	CompileWork	  work = {set, relation, NULL, NULL};
-	RuleText	  text = {0};
-	MemoryContext before;
-	List		 *key;
-	List		 *columns;
+	SourceRow	row = {InvalidOid};
+	CompileWork work = {set, relation, NULL, &row.text};
 
-	if (read_rows(SOURCE_QUERY, 1, OIDOID, ObjectIdGetDatum(set->relid)) == 0 ||
-		!DatumGetBool(get_datum(0, SOURCE_ENABLED)))
+	find_source(set->relid, &row);
+	if (row.distance < 0 || !row.enabled)
 		return;
-	set->source = DatumGetObjectId(get_datum(0, SOURCE_RELATION));
-	key = get_texts(0, SOURCE_KEY);
-	columns = get_texts(0, SOURCE_COLUMNS);
-	before = MemoryContextSwitchTo(set->context);
-	set->payload = payload_prepare(relation, key, columns);
-	MemoryContextSwitchTo(before);
-	text.recipient = get_text(set, 0, SOURCE_RECIPIENT);
-	text.search_path = get_text(set, 0, SOURCE_PATH);
-	set->recipient.identity.owner = DatumGetObjectId(get_datum(0, SOURCE_OWNER));
-	work.text = &text;
-	if (text.recipient != NULL)
+	set->source = row.relation;
+	set->refuses_truncate = row.refuses_truncate;
+	set->payload = payload_prepare(relation, row.key, row.columns);
+	set->recipient.identity.owner = row.owner;
+	if (row.text.recipient != NULL)
 		set->recipient.problem = compile_or_problem(&work);
 	set->recipient.secret = reads_secret(set, set->recipient.expression);
 }
@@ -330,28 +394,20 @@ static void
 fill_rules(RuleSet *set, Relation relation)
 {
 	CompileWork work = {set, relation, NULL, NULL};
-	RuleText   *texts;
-	int			count;
-	int			i;
+	List	   *rows = read_rules(set);
+	ListCell   *cell;
 
-	if (relation != NULL)
-		count = read_rows(RULE_QUERY "r.source = $1" RULE_ORDER, 1, OIDOID,
-						  ObjectIdGetDatum(set->source));
-	else
-		count =
-			read_rows(RULE_QUERY "r.event_type IS NOT NULL" RULE_ORDER, 0, InvalidOid, (Datum) 0);
-	set->rules = MemoryContextAllocZero(set->context, Max(count, 1) * sizeof(Rule));
-	texts = palloc0(Max(count, 1) * sizeof(RuleText));
-	for (i = 0; i < count; i++)
-		read_rule(set, &set->rules[i], i, &texts[i]);
-	for (i = 0; i < count; i++)
+	set->rules = palloc0(Max(list_length(rows), 1) * sizeof(Rule));
+	foreach (cell, rows)
 	{
-		work.rule = &set->rules[i];
-		work.text = &texts[i];
+		RuleRow *row = lfirst(cell);
+
+		work.rule = &set->rules[set->rule_count++];
+		*work.rule = row->rule;
+		work.text = &row->text;
 		work.rule->problem = compile_or_problem(&work);
 		finish_rule(set, work.rule);
 	}
-	set->rule_count = count;
 }
 
 /* What the expressions are evaluated in. */
@@ -373,35 +429,15 @@ make_slots(RuleSet *set, Relation relation)
 	set->econtext = CreateStandaloneExprContext();
 }
 
-static Oid
-rule_table_owner(void)
-{
-	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(names_relation(NAME_RULE)));
-	Oid		  owner;
-
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for relation notify.rule");
-	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-	ReleaseSysCache(tuple);
-	return owner;
-}
-
 void
 fill_rule_set(RuleSet *set, Relation relation)
 {
-	Identity	   reader = {rule_table_owner(), FILL_PATH};
-	IdentityBefore before;
-
 	(void) names_relation(NAME_SOURCE); /* from here on we hear of its changes */
-	identity_assume(&reader, &before);
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
+	(void) names_relation(NAME_RULE);
 	if (relation != NULL)
 		fill_source(set, relation);
 	if (relation == NULL || OidIsValid(set->source))
 		fill_rules(set, relation);
-	SPI_finish();
-	identity_restore(&before);
 	sort_by_op(set);
 	make_slots(set, relation);
 }

@@ -7,6 +7,11 @@
  * The transaction id is assigned before the clock is read, so the time in an
  * event's id is never earlier than the assignment of its xid; the planner's
  * cursor relies on that to know which days a batch can reach.
+ *
+ * The ids of one session always grow, for what cancels a message is known by
+ * its higher id.  When the clock was set back, or the sequence's low bits begin
+ * anew within a millisecond, they go on from the last one; but never more than
+ * an hour ahead of the clock, which is then followed back.
  */
 #include "postgres.h"
 
@@ -22,21 +27,44 @@
 
 #define ID_SEQUENCE_MASK ((INT64CONST(1) << NOTIFY_ID_SEQUENCE_BITS) - 1)
 #define MS_PER_DAY INT64CONST(86400000)
+#define MS_AHEAD INT64CONST(3600000)	/* of the clock, at most */
 
 PG_FUNCTION_INFO_V1(notify_next_id_sql);
+
+static int64 last_id = 0;		/* of this session */
+
+static int64
+make_id(int64 ms, int64 number)
+{
+	return (ms << NOTIFY_ID_SEQUENCE_BITS) | (number & ID_SEQUENCE_MASK);
+}
+
+/* An id made at this time that is higher than the last one, if that can be. */
+static int64
+growing_id(int64 ms, int64 number)
+{
+	int64		last_ms = last_id >> NOTIFY_ID_SEQUENCE_BITS;
+
+	if (last_ms >= ms && last_ms - ms < MS_AHEAD)
+	{
+		ms = last_ms;
+		if (make_id(ms, number) <= last_id)
+			ms++;
+	}
+	last_id = make_id(ms, number);
+	return last_id;
+}
 
 int64
 notify_next_id(void)
 {
 	struct timeval now;
-	int64		   number;
-	int64		   ms;
+	int64		number;
 
 	(void) GetTopFullTransactionId();
 	number = nextval_internal(names_relation(NAME_ID_SEQUENCE), false);
 	gettimeofday(&now, NULL);
-	ms = (int64) now.tv_sec * 1000 + now.tv_usec / 1000;
-	return (ms << NOTIFY_ID_SEQUENCE_BITS) | (number & ID_SEQUENCE_MASK);
+	return growing_id((int64) now.tv_sec * 1000 + now.tv_usec / 1000, number);
 }
 
 int64

@@ -66,8 +66,9 @@ typedef struct RuleSet
 	Oid				source;		 /* the attached table: relid or an ancestor */
 	bool			valid;		 /* false once anything it was made of changed */
 	bool			has_problem; /* something in it did not compile */
-	int				busy;		 /* its ExprStates are being evaluated */
-	struct RuleSet *spare;		 /* for a nested use while this one is busy */
+	bool			refuses_truncate;
+	int				busy;  /* its ExprStates are being evaluated */
+	struct RuleSet *spare; /* for a nested use while this one is busy */
 	MemoryContext	context;
 	dlist_node		link; /* among all sets */
 	ExpressionNeeds needs;

@@ -3,8 +3,7 @@
  *		The row trigger on attached tables, and the trigger on rules themselves.
  *
  * The executor calls the row trigger in a memory context it resets after every
- * row, so nothing here frees anything.  A row that no rule wants leaves after
- * evaluate_first(), having allocated nothing.
+ * row, so nothing here frees anything.
  */
 #include "postgres.h"
 
@@ -13,28 +12,28 @@
 #include "utils/inval.h"
 #include "utils/rel.h"
 
-#include "capture/evaluate.h"
-#include "capture/event.h"
-#include "capture/payload.h"
-#include "capture/rules.h"
+#include "capture/change.h"
+#include "capture/move.h"
+#include "capture/truncate.h"
 
 PG_FUNCTION_INFO_V1(notify_capture);
 PG_FUNCTION_INFO_V1(notify_invalidate);
 
-static const char op_letters[CAPTURE_OPS] = {
-	[CAPTURE_INSERT] = 'I',
-	[CAPTURE_UPDATE] = 'U',
-	[CAPTURE_DELETE] = 'D',
-	[CAPTURE_EMIT] = 'E',
-};
+/* AFTER each row, or BEFORE TRUNCATE. */
+static bool
+is_proper(const TriggerData *call)
+{
+	if (TRIGGER_FIRED_BY_TRUNCATE(call->tg_event))
+		return TRIGGER_FIRED_BEFORE(call->tg_event);
+	return TRIGGER_FIRED_AFTER(call->tg_event) && TRIGGER_FIRED_FOR_ROW(call->tg_event);
+}
 
 static TriggerData *
-called_as_row_trigger(FunctionCallInfo fcinfo)
+called_as_trigger(FunctionCallInfo fcinfo)
 {
 	TriggerData *call = (TriggerData *) fcinfo->context;
 
-	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(call->tg_event) ||
-		!TRIGGER_FIRED_FOR_ROW(call->tg_event))
+	if (!CALLED_AS_TRIGGER(fcinfo) || !is_proper(call))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("notify.capture() must be called as an AFTER ... FOR EACH ROW trigger"),
@@ -66,42 +65,31 @@ read_change(const TriggerData *call, const RuleSet *set, Change *change)
 	}
 }
 
-/* A row that some rule may want. */
 static void
-capture_change(RuleSet *set, const Change *change, int first)
+capture_row(const TriggerData *call, RuleSet *set)
 {
-	Evaluation evaluation;
-	Event	   event = {op_letters[change->op], set->source};
-	Image	   image;
+	Change	 change;
+	MoveStep step = MOVE_NONE;
 
-	evaluate_rules(set, change, first, &evaluation);
-	if (evaluation.matched == 0 && evaluation.undecided == 0)
+	if (move_concerns(call))
+		step = move_step(call, set, &change);
+	if (step == MOVE_LEFT)
 		return;
-	payload_build(set->payload, change->op == CAPTURE_DELETE ? NULL : change->new,
-				  change->op == CAPTURE_INSERT ? NULL : change->old, &image);
-	event.key = image.key;
-	event.recipient = evaluation.recipient;
-	event.new = image.new;
-	event.old = image.old;
-	event.truncated = image.truncated;
-	(void) event_write(&event, &evaluation);
+	if (step == MOVE_NONE)
+		read_change(call, set, &change);
+	change_capture(set, &change);
 }
 
 Datum
 notify_capture(PG_FUNCTION_ARGS)
 {
-	TriggerData *call = called_as_row_trigger(fcinfo);
+	TriggerData *call = called_as_trigger(fcinfo);
 	RuleSet		*set = rules_of_relation(call->tg_relation);
-	Change		 change;
-	int			 first;
 
-	read_change(call, set, &change);
-	if (set->wanted[change.op] > 0)
-	{
-		first = evaluate_first(set, &change);
-		if (first >= 0)
-			capture_change(set, &change, first);
-	}
+	if (TRIGGER_FIRED_BY_TRUNCATE(call->tg_event))
+		truncate_capture(call, set);
+	else
+		capture_row(call, set);
 	return PointerGetDatum(NULL);
 }
 

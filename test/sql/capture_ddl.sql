@@ -110,13 +110,13 @@ INSERT INTO orders VALUES (1, 'ann', 'paid', 1);
 SELECT (SELECT array_agg(v.name ORDER BY v.name) FROM notify.rule_version v WHERE v.id = ANY (e.rules)) FROM notify.event e WHERE source = 'orders'::regclass;
 -- With its schema, by a role that knows nothing of notify_pg.
 CREATE ROLE capture_dropper;
-GRANT CREATE ON DATABASE :DBNAME TO capture_dropper;
-SET ROLE capture_dropper;
+GRANT TEMPORARY ON DATABASE :DBNAME TO capture_dropper;
 CREATE SCHEMA capture_drop;
 CREATE TABLE capture_drop.shop (id integer PRIMARY KEY);
-RESET ROLE;
 SELECT notify.attach('capture_drop.shop', $$'x'$$);
 CALL add_rule('shop', 'capture_drop.shop');
+ALTER SCHEMA capture_drop OWNER TO capture_dropper;
+ALTER TABLE capture_drop.shop OWNER TO capture_dropper;
 SET ROLE capture_dropper;
 DROP SCHEMA capture_drop CASCADE;
 CREATE TEMPORARY TABLE scratch (a integer);
