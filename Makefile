@@ -3,6 +3,7 @@
 #   make                build                     make test        every suite, against servers of its own
 #   make install        into pg_config's dirs     make demo        the shop of examples/orders, end to end
 #   make clean          remove what was built     make demo-psql   the same, kept running, with psql
+#   make docs           docs/reference.md
 #
 # make test and make demo install missing Debian packages (as root), build,
 # and use a private copy of the PostgreSQL installation under build/; they
@@ -15,7 +16,7 @@ PG_CONFIG ?= pg_config
 
 # The extension's SQL: one file per concept, concatenated in this order.
 SQL_ORDER = schema id process instance capture liquid channel event rule template \
-	recipient provider message decide plan ready inbox act report grant
+	recipient people provider message decide plan ready inbox act report grant
 SQL_FILES = $(wildcard $(SQL_ORDER:%=sql/%.sql))
 
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
@@ -85,5 +86,8 @@ demo:
 	@examples/demo
 demo-psql:
 	@examples/demo --psql
+# docs/reference.md, from what the objects say of themselves.
+docs:
+	@docs/generate >docs/reference.md.new && mv docs/reference.md.new docs/reference.md || { rm -f docs/reference.md.new; exit 1; }
 
-.PHONY: unit check-stems test demo demo-psql
+.PHONY: unit check-stems test demo demo-psql docs
