@@ -44,6 +44,14 @@ easy_check(CURLcode code)
 			 errmsg("could not prepare a transfer: %s", curl_easy_strerror(code))));
 }
 
+long
+transfer_timeout(const Letter *letter, long provider_timeout)
+{
+	if (letter->time_limit_ms <= 0)
+		return provider_timeout;
+	return (long) Min(letter->time_limit_ms, provider_timeout);
+}
+
 static const Adapter *
 find_adapter(const char *name)
 {

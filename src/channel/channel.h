@@ -59,6 +59,7 @@ typedef struct Letter
 	Jsonb	   *data;			/* may be NULL */
 	bool		at_most_once;	/* no HTTP connection is reused: libcurl by itself
 								 * repeats a request that got no answer there */
+	int64		time_limit_ms;	/* for the whole transfer; 0: only the provider's */
 } Letter;
 
 typedef struct Provider Provider;

@@ -233,6 +233,8 @@ classify_failure(Transfer *transfer, CURLcode code, bool started, SendResult *re
 {
 	const char *error = transfer->error[0] ? transfer->error : curl_easy_strerror(code);
 
+	if (transfer->wire.requests > 1)
+		error = "the connection broke before the answer";
 	if (was_refused(transfer, code))
 	{
 		result->class = SEND_PERMANENT_MESSAGE;

@@ -199,7 +199,6 @@ webhook_dress(Transfer *transfer)
 	easy_set(transfer, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_1_1);
 	easy_set(transfer, CURLOPT_POST, 1L);
 	easy_set(transfer, CURLOPT_USERAGENT, "notify_pg");
-	easy_set(transfer, CURLOPT_TIMEOUT_MS, config->timeout);
 	easy_set(transfer, CURLOPT_CONNECTTIMEOUT_MS, config->connect_timeout);
 	easy_set(transfer, CURLOPT_WRITEFUNCTION, on_body);
 	easy_set(transfer, CURLOPT_WRITEDATA, transfer);
@@ -300,9 +299,12 @@ set_headers(Transfer *transfer, const Letter *letter)
 static void
 webhook_begin(Transfer *transfer, const Letter *letter)
 {
+	WebhookConfig *config = transfer->provider->config;
+
 	set_url(transfer, letter);
 	set_body(transfer, letter);
 	set_headers(transfer, letter);
+	easy_set(transfer, CURLOPT_TIMEOUT_MS, transfer_timeout(letter, config->timeout));
 	easy_set(transfer, CURLOPT_FRESH_CONNECT, letter->at_most_once ? 1L : 0L);
 }
 
@@ -351,7 +353,7 @@ webhook_classify(Transfer *transfer, CURLcode code, SendResult *result)
 	(void) curl_easy_getinfo(transfer->easy, CURLINFO_REQUEST_SIZE, &sent);
 	if (status < 200)
 	{
-		classify_failure(transfer, code, sent > 0, result);
+		classify_failure(transfer, code, sent > 0 || transfer->wire.requests > 1, result);
 		return;
 	}
 	result->code = (int) status;

@@ -103,6 +103,9 @@ extern const Adapter inbox_adapter;
 /* Raise when libcurl refuses an option. */
 extern void easy_check(CURLcode code);
 
+/* How long a letter's transfer may take: the lesser of the two limits */
+extern long transfer_timeout(const Letter *letter, long provider_timeout);
+
 #define easy_set(transfer, option, value) \
 	easy_check(curl_easy_setopt((transfer)->easy, option, value))
 

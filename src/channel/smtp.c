@@ -369,7 +369,6 @@ smtp_dress(Transfer *transfer)
 	SmtpConfig *config = transfer->provider->config;
 
 	transfer->talk.protocol = &smtp_protocol;
-	transfer->talk.timeout = config->timeout;
 	if (transfer->state == NULL)
 		transfer->state = MemoryContextAllocZero(transfer->provider->cxt, sizeof(SmtpHandle));
 	easy_check(wire_dress(transfer->easy, &transfer->wire, "smtp,smtps"));
@@ -378,7 +377,6 @@ smtp_dress(Transfer *transfer)
 	easy_set(transfer, CURLOPT_HEADERDATA, transfer);
 	easy_set(transfer, CURLOPT_URL, config->url);
 	easy_set(transfer, CURLOPT_USE_SSL, config->use_ssl);
-	easy_set(transfer, CURLOPT_TIMEOUT_MS, config->timeout);
 	easy_set(transfer, CURLOPT_CONNECTTIMEOUT_MS, config->connect_timeout);
 	if (config->ca_file)
 		easy_set(transfer, CURLOPT_CAINFO, config->ca_file);
@@ -433,6 +431,14 @@ stuff_dots(const StringInfo message, StringInfo out)
 	appendStringInfoString(out, ".\r\n");
 }
 
+/* libcurl minds the time while it connects, the conversation from then on. */
+static void
+set_timeout(Transfer *transfer, long timeout)
+{
+	transfer->talk.timeout = timeout;
+	easy_set(transfer, CURLOPT_TIMEOUT_MS, timeout);
+}
+
 static void
 smtp_begin(Transfer *transfer, const Letter *letter)
 {
@@ -442,6 +448,7 @@ smtp_begin(Transfer *transfer, const Letter *letter)
 	StringInfoData wire;
 
 	address_check("email", letter->address ? letter->address : "");
+	set_timeout(transfer, transfer_timeout(letter, config->timeout));
 	initStringInfo(&message);
 	initStringInfo(&wire);
 	build_message(config, letter, &message);

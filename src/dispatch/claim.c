@@ -97,11 +97,11 @@ bigint_array(const int64 *values, int n)
 }
 
 static Datum
-lease_interval(void)
+lease_interval(const Claim *claim)
 {
 	Interval   *lease = palloc0(sizeof(Interval));
 
-	lease->time = (int64) notify_lease * USECS_PER_SEC;
+	lease->time = claim->lease;
 	return IntervalPGetDatum(lease);
 }
 
@@ -115,7 +115,7 @@ execute(Claim *claim)
 		int_array(claim->lanes, claim->nlanes),
 		bigint_array(claim->bounds, claim->nlanes),
 		int_array(claim->room, claim->nlanes),
-	lease_interval(), Int32GetDatum(claim->max)};
+	lease_interval(claim), Int32GetDatum(claim->max)};
 
 	if (plan == NULL)
 	{
@@ -196,7 +196,6 @@ fill_job(Job *job, const ClaimRow *row)
 		DatumGetTimestampTz(value(row, C_EXPIRES_AT));
 	job->template_version = is_null(row, C_TEMPLATE) ? 0 :
 		DatumGetInt64(value(row, C_TEMPLATE));
-	job->claimed_at = ticks_us();
 	job->retry_ms = -1;
 }
 
@@ -213,6 +212,8 @@ add_job(Claim *claim, const ClaimRow *row, MemoryContext parent)
 	dlist_push_tail(&claim->jobs, &job->node);
 	claim->njobs++;
 	fill_job(job, row);
+	job->claimed_at = claim->asked_at;
+	job->lease = claim->lease;
 	job_grow(job, job->letter.data ? VARSIZE(job->letter.data) : 0);
 	MemoryContextSwitchTo(caller);
 }
@@ -240,6 +241,8 @@ claim_run(Claim *claim, MemoryContext parent)
 	TupleDesc	desc;
 	ClaimRow	row;
 
+	claim->asked_at = ticks_us();
+	claim->lease = (int64) notify_lease * USECS_PER_SEC;
 	execute(claim);
 	desc = SPI_tuptable->tupdesc;
 	find_columns(&row, desc);

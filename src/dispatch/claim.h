@@ -34,7 +34,8 @@ typedef struct Job
 	int			max_attempts;
 	TimestampTz expires_at;		/* DT_NOEND when never */
 	Size		size;			/* bytes counted in jobs_bytes() */
-	int64		claimed_at;		/* these three in ticks */
+	int64		lease;			/* us from claimed_at on that it is ours */
+	int64		claimed_at;		/* these three in ticks; no later than the claim's clock */
 	int64		begun_at;
 	int64		answered_at;
 	bool		exposed;		/* it went on the wire */
@@ -55,6 +56,8 @@ typedef struct Claim
 	int64	   *bounds;			/* replaced by the new ones */
 	int		   *room;
 	int			max;
+	int64		asked_at;		/* ticks, before the question */
+	int64		lease;			/* us */
 	dlist_head	jobs;
 	int			njobs;
 	bool		any;			/* it found something, if only to cancel */

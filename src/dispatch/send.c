@@ -7,6 +7,9 @@
  *
  * What a crash can send twice is what went on the wire and is not settled.
  * That, not only what is being sent, is held to notify_pg.max_in_flight.
+ *
+ * When a message's lease ends somebody else may send it.  So a transfer is
+ * given up before that, early enough for its answer to be settled.
  */
 #include "postgres.h"
 
@@ -24,6 +27,10 @@
 
 /* A message that waited so much of its lease is not begun any more. */
 #define STALE_SHARE		2
+
+/* What is kept of the lease for settling the answer. */
+#define MARGIN_SHARE	10
+#define MARGIN_LEAST_MS	INT64CONST(1000)
 
 static Mux *mux = NULL;
 static int	capacity = 0;
@@ -168,6 +175,17 @@ is_passing(int sqlstate)
 		ERRCODE_TO_CATEGORY(sqlstate) == ERRCODE_OPERATOR_INTERVENTION;
 }
 
+/* How long its transfer may take: it must be answered while it is ours. */
+static int64
+time_limit_ms(const Job *job)
+{
+	int64		lease_ms = job->lease / 1000;
+	int64		margin = Max(lease_ms / MARGIN_SHARE, MARGIN_LEAST_MS);
+	int64		passed = (ticks_us() - job->claimed_at) / 1000;
+
+	return Max(1, lease_ms - margin - passed);
+}
+
 /*
  * Render it and make its transfer.  No SQL runs here, so an error is caught
  * without a subtransaction; what it leaves is in the job's context.
@@ -181,6 +199,7 @@ prepare(Job *job)
 	PG_TRY();
 	{
 		render_job(job);
+		job->letter.time_limit_ms = time_limit_ms(job);
 		if (!job->outlet->inbox)
 			job->transfer = transfer_begin(job->outlet->provider, &job->letter, job->cxt);
 		good = true;
@@ -232,7 +251,7 @@ static void
 start_job(Job *job)
 {
 	job->begun_at = ticks_us();
-	if (job->begun_at - job->claimed_at > (int64) notify_lease * 1000000 / STALE_SHARE)
+	if (job->begun_at - job->claimed_at > job->lease / STALE_SHARE)
 		answer_with(job, SEND_RETRY, "not sent: it waited too long for its provider");
 	else if (!prepare(job))
 		return;
@@ -297,6 +316,22 @@ send_pump(void)
 	if (start_waiting())
 		mux_run(mux);
 	finish_done();
+}
+
+/* How many transfers have been under way since then or longer. */
+int
+send_slow(int64 since)
+{
+	int			slow = 0;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &sending)
+	{
+		if (dlist_container(Job, node, iter.cur)->begun_at > since)
+			break;
+		slow++;
+	}
+	return slow;
 }
 
 /* Take the answers that come before the deadline; nothing new is begun. */

@@ -32,6 +32,9 @@ extern int	send_answer_count(void);	/* of both */
 extern void send_answer_settled(Job *job);
 extern void send_answer_suspect(Job *job);
 
+/* Transfers begun at that time (ticks) or before. */
+extern int	send_slow(int64 since);
+
 /* Stopping: take what is answered until the deadline (ticks), begin nothing. */
 extern void send_finish(int64 deadline);
 

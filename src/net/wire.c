@@ -201,6 +201,9 @@ wire_close(void *unused, curl_socket_t fd)
 /*
  * CURLOPT_PREREQFUNCTION: a connection is there, new or taken from the pool,
  * and the request is about to go.  The setting may have changed meanwhile.
+ * When a kept connection breaks before a byte of the answer, libcurl sends the
+ * request again, up to five times; the receiver may have had each.  Whether to
+ * try again is for the caller to say.
  */
 static int
 wire_before_request(void *data, char *address, char *local, int port, int local_port)
@@ -208,7 +211,7 @@ wire_before_request(void *data, char *address, char *local, int port, int local_
 	WireReport *report = data;
 
 	if (guard_allows_text(address))
-		return CURL_PREREQFUNC_OK;
+		return report->requests++ == 0 ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
 	report->stopped = true;
 	strlcpy(report->address, address ? address : "", sizeof(report->address));
 	return CURL_PREREQFUNC_ABORT;

@@ -18,6 +18,7 @@ typedef struct WireReport
 	int			refused;		/* addresses the guard refused */
 	int			error;			/* errno of the last socket() that failed */
 	bool		stopped;		/* guard refused a connection already made */
+	int			requests;		/* begun; libcurl may begin one again */
 	char		address[64];	/* the address refused last */
 } WireReport;
 

@@ -196,9 +196,13 @@ unanswered(void)
 static int64
 settle_time(void)
 {
+	int			brisk;
+
 	if (dlist_is_empty(send_answers()))
 		return PG_INT64_MAX;
-	if (unanswered() == 0 || send_answer_count() >= Min(Max(1, capacity - capacity / 5), settle_most))
+	/* Those that hang leave fewer to make up a batch. */
+	brisk = capacity - send_slow(ticks_us() - SETTLE_WAIT_US);
+	if (unanswered() == 0 || send_answer_count() >= Min(Max(1, brisk - brisk / 5), settle_most))
 		return settling.until;
 	return Max(settling.until, oldest_answer()->answered_at + SETTLE_WAIT_US);
 }
