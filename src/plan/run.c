@@ -6,7 +6,13 @@
  * its search_path, security-restricted, read-only, with the statement timeout
  * armed.  When a run over several events fails it is repeated over halves, so
  * one bad event costs the others nothing but time; a single failing event is
- * answered with the reason and the error's text.
+ * answered with the reason and the error's text.  A lock or a conflict that may
+ * be over in a moment is given one more chance first.
+ *
+ * All runs of a call together have a budget; when it is used up nothing more
+ * is begun, and the query rests for a minute: its events are answered with
+ * that at once, so that one slow rule does not keep all others from being
+ * planned.  Which queries rest is known to this process alone.
  *
  * A version never changes, so its prepared plan is kept for the session, up to
  * PLANS_MAX of them; then all are dropped and made again as needed.
@@ -20,12 +26,12 @@
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "portability/instr_time.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/timeout.h"
-#include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
 #include "capture/attempt.h"
@@ -37,6 +43,9 @@ PG_FUNCTION_INFO_V1(notify_run_query);
 
 #define PLANS_MAX 500
 #define DETAIL_MAX 500
+#define RUN_BUDGET 3			/* query timeouts that a call's runs may cost together */
+#define REST_MS 60000			/* of a query that used up its budget */
+#define RESTS_MAX 100
 
 typedef struct PlanKey
 {
@@ -50,6 +59,13 @@ typedef struct PlanEntry
 	SPIPlanPtr	plan;
 } PlanEntry;
 
+/* A query that used up its budget */
+typedef struct Rest
+{
+	PlanKey		key;
+	int64		until;			/* in clock_ms() */
+} Rest;
+
 typedef struct Run
 {
 	int64		version;
@@ -61,6 +77,7 @@ typedef struct Run
 	bool	   *nulls[QUERY_NARGS];
 	int			from;			/* the events of this attempt */
 	int			to;
+	int64		deadline;		/* in clock_ms(): nothing is begun after it */
 	Tuplestorestate *rows;		/* results */
 	TupleDesc	desc;
 	MemoryContext result_context;
@@ -75,6 +92,28 @@ typedef struct Found
 } Found;
 
 static HTAB *plans = NULL;
+static HTAB *rests = NULL;
+
+/* Milliseconds on a clock that is never set */
+static int64
+clock_ms(void)
+{
+	instr_time	now;
+
+	INSTR_TIME_SET_CURRENT(now);
+	return (int64) INSTR_TIME_GET_MILLISEC(now);
+}
+
+static HTAB *
+make_table(const char *name, Size entry_size)
+{
+	HASHCTL		ctl = {0};
+
+	ctl.keysize = sizeof(PlanKey);
+	ctl.entrysize = entry_size;
+	ctl.hcxt = TopMemoryContext;
+	return hash_create(name, 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
 
 static void
 forget_plans(void)
@@ -89,17 +128,6 @@ forget_plans(void)
 	plans = NULL;
 }
 
-static void
-make_plans(void)
-{
-	HASHCTL		ctl = {0};
-
-	ctl.keysize = sizeof(PlanKey);
-	ctl.entrysize = sizeof(PlanEntry);
-	ctl.hcxt = TopMemoryContext;
-	plans = hash_create("notify_pg rule queries", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-}
-
 static SPIPlanPtr
 find_plan(Run *run)
 {
@@ -110,7 +138,7 @@ find_plan(Run *run)
 	if (plans != NULL && hash_get_num_entries(plans) >= PLANS_MAX)
 		forget_plans();
 	if (plans == NULL)
-		make_plans();
+		plans = make_table("notify_pg rule queries", sizeof(PlanEntry));
 	entry = hash_search(plans, &key, HASH_FIND, NULL);
 	if (entry != NULL)
 		return entry->plan;
@@ -182,10 +210,11 @@ static ErrorData *
 attempt_in_time(Run *run)
 {
 	MemoryContext context = CurrentMemoryContext;
-	TimestampTz start = GetCurrentTimestamp();
+	int64		start = clock_ms();
 	bool		armed = !get_timeout_active(STATEMENT_TIMEOUT);
 	ErrorData  *volatile error = NULL;
 
+	run->found = NIL;
 	if (armed)
 		enable_timeout_after(STATEMENT_TIMEOUT, notify_query_timeout);
 	PG_TRY();
@@ -197,7 +226,7 @@ attempt_in_time(Run *run)
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
 		if (!armed || error->sqlerrcode != ERRCODE_QUERY_CANCELED ||
-			!TimestampDifferenceExceeds(start, GetCurrentTimestamp(), notify_query_timeout))
+			clock_ms() - start < notify_query_timeout)
 			PG_RE_THROW();
 		FlushErrorState();
 	}
@@ -220,14 +249,16 @@ put_row(Run *run, int64 event, Datum data, bool isnull, const char *reason, cons
 	tuplestore_putvalues(run->rows, run->desc, values, nulls);
 }
 
+/* The same error for some events */
 static void
-put_error(Run *run, const char *message)
+put_error(Run *run, int from, int to, const char *message)
 {
 	int			length = pg_mbcliplen(message, strlen(message), DETAIL_MAX);
+	char	   *detail = pnstrdup(message, length);
 
-	put_row(run, DatumGetInt64(run->columns[0][run->from]), (Datum) 0, true,
-			run->kind == QUERY_AUDIENCE ? "audience_error" : "context_error",
-			pnstrdup(message, length));
+	for (int i = from; i < to; i++)
+		put_row(run, DatumGetInt64(run->columns[0][i]), (Datum) 0, true,
+				run->kind == QUERY_AUDIENCE ? "audience_error" : "context_error", detail);
 }
 
 /* A context gives an event one row at most; "found" is in the order of events. */
@@ -263,28 +294,108 @@ put_found(Run *run)
 	}
 }
 
+/* Others were in the way, and may not be any more. */
+static bool
+is_passing(int code)
+{
+	return code == ERRCODE_LOCK_NOT_AVAILABLE || code == ERRCODE_T_R_DEADLOCK_DETECTED ||
+		code == ERRCODE_T_R_SERIALIZATION_FAILURE;
+}
+
+/* Run over the events from "from" to "to"; what is wrong, or NULL */
+static const char *
+attempt_range(Run *run, int from, int to)
+{
+	ErrorData  *error;
+
+	run->from = from;
+	run->to = to;
+	error = attempt_in_time(run);
+	if (error != NULL && is_passing(error->sqlerrcode) && clock_ms() < run->deadline)
+		error = attempt_in_time(run);
+	if (error != NULL)
+		return error->message;
+	return has_extra_context(run) ? "context query returned more than one row" : NULL;
+}
+
 static void
 run_range(Run *run, int from, int to)
 {
-	ErrorData  *error;
 	const char *message;
 
 	CHECK_FOR_INTERRUPTS();
-	run->from = from;
-	run->to = to;
-	run->found = NIL;
-	error = attempt_in_time(run);
-	message = error != NULL ? error->message :
-		has_extra_context(run) ? "context query returned more than one row" : NULL;
+	if (clock_ms() >= run->deadline)
+	{
+		put_error(run, from, to, "not run: the query took too long for other events of this batch");
+		return;
+	}
+	message = attempt_range(run, from, to);
 	if (message == NULL)
 		put_found(run);
 	else if (to - from == 1)
-		put_error(run, message);
+		put_error(run, from, to, message);
 	else
 	{
 		run_range(run, from, from + (to - from) / 2);
 		run_range(run, from + (to - from) / 2, to);
 	}
+}
+
+static bool
+is_resting(const Run *run)
+{
+	PlanKey		key = {run->version, run->kind};
+	Rest	   *rest = rests == NULL ? NULL : hash_search(rests, &key, HASH_FIND, NULL);
+
+	return rest != NULL && clock_ms() < rest->until;
+}
+
+/* It used up its budget.  When too many do, all get another chance. */
+static void
+begin_rest(const Run *run)
+{
+	PlanKey		key = {run->version, run->kind};
+	Rest	   *rest;
+
+	if (rests != NULL && hash_get_num_entries(rests) >= RESTS_MAX)
+	{
+		hash_destroy(rests);
+		rests = NULL;
+	}
+	if (rests == NULL)
+		rests = make_table("notify_pg resting queries", sizeof(Rest));
+	rest = hash_search(rests, &key, HASH_ENTER, NULL);
+	rest->until = clock_ms() + REST_MS;
+	ereport(LOG,
+			(errmsg("%s query of rule version " INT64_FORMAT " took too long and is not run for %d s",
+					run->kind == QUERY_AUDIENCE ? "audience" : "context", run->version,
+					REST_MS / 1000)));
+}
+
+static void
+end_rest(const Run *run)
+{
+	PlanKey		key = {run->version, run->kind};
+
+	if (rests != NULL)
+		(void) hash_search(rests, &key, HASH_REMOVE, NULL);
+}
+
+static void
+run_all(Run *run, int count)
+{
+	if (is_resting(run))
+	{
+		put_error(run, 0, count, psprintf("not run: the query took too long less than %d s ago",
+										  REST_MS / 1000));
+		return;
+	}
+	run->deadline = clock_ms() + (int64) notify_query_timeout * RUN_BUDGET;
+	run_range(run, 0, count);
+	if (clock_ms() >= run->deadline)
+		begin_rest(run);
+	else
+		end_rest(run);
 }
 
 /* The query and identity of a rule version. */
@@ -356,6 +467,6 @@ notify_run_query(PG_FUNCTION_ARGS)
 						  i == 0 ? TYPALIGN_DOUBLE : TYPALIGN_INT,
 						  &run.columns[i], &run.nulls[i], &count);
 	if (run.text != NULL && count > 0)
-		run_range(&run, 0, count);
+		run_all(&run, count);
 	return (Datum) 0;
 }

@@ -65,13 +65,23 @@ sub wait_until
 	return 0;
 }
 
-# Polls a query in one session until it prints $expected ("t" by default).
+# Polls a query until it prints $expected ("t" by default), also while the
+# server is down: the query is an argument of psql, since writing to a psql that
+# found no server would kill us.
 sub wait_for_sql
 {
 	my ($node, $query, $expected, $db) = @_;
-	return 1 if $node->poll_query_until($db // 'postgres', $query, $expected // 't');
-	fail("waited for: $query");
-	return 0;
+	my @psql = ($node->installed_command('psql'), '-XAtq', '-d', $node->connstr($db // 'postgres'), '-c', $query);
+	my ($out, $err) = ('', '');
+	$expected //= 't';
+	utf8::encode($psql[-1]) if utf8::is_utf8($psql[-1]);
+	my $reached = wait_until("$query\nto print: $expected", sub {
+		IPC::Run::run(\@psql, '<', '/dev/null', '>', \$out, '2>', \$err);
+		chomp $out;
+		return $out eq $expected && $err eq '';
+	});
+	diag("it printed: $out\n$err") unless $reached;
+	return $reached;
 }
 
 # Until every event is planned and nothing is left to send, now or later.

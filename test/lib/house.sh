@@ -37,6 +37,7 @@ enter()
 	fi
 	umask 022
 	mkdir -p build/work
+	chown --reference=. build
 	mirror=$PWD/build/work
 	if ! setpriv --reuid=postgres --regid=postgres --init-groups test -x "$mirror"; then
 		mirror=$(mktemp -d /tmp/notify_pg.XXXXXX)
