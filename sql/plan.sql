@@ -261,7 +261,8 @@ SET enable_nestloop = off		-- an audience times itself is no join
 SET jit = off
 AS $$
 DECLARE
-	shift interval := notify.now() - clock_timestamp();		-- from the clock of ids to that of schedules
+	clock timestamptz := clock_timestamp();		-- ids may be ahead of a clock set back
+	shift interval := notify.now() - clock;		-- from the clock of ids to that of schedules
 BEGIN
 	RETURN ARRAY(
 		WITH wanted AS MATERIALIZED (
@@ -295,7 +296,7 @@ BEGIN
 						 WHEN (w.v).recipient IS NOT NULL THEN nullif(w.recipient, '')
 						 ELSE (w.e).recipient END,
 					(w.v).template, (w.v).category, (w.v).channels, (w.v).priority,
-					notify.id_time((w.e).id) + shift + coalesce((w.v).delay, '0'), (w.v).expires, w.dedupe_key, w.cancel_key,
+					least(notify.id_time((w.e).id), clock) + shift + coalesce((w.v).delay, '0'), (w.v).expires, w.dedupe_key, w.cancel_key,
 					coalesce(c.data, '{}') || coalesce(a.data - 'recipient', '{}'),
 					CASE WHEN NOT w.live THEN 'rule_off'
 						 WHEN w.cut THEN 'row_too_large'
@@ -308,7 +309,7 @@ BEGIN
 		SELECT ROW (e.id, e.xid, e.source, e.key, NULL, NULL, e.recipient,
 					e.instruction ->> 'template', e.instruction ->> 'category',
 					(SELECT array_agg(x) FROM jsonb_array_elements_text(e.instruction -> 'channels') AS x), NULL,
-					coalesce((e.instruction ->> 'at')::timestamptz, notify.id_time(e.id) + shift),
+					coalesce((e.instruction ->> 'at')::timestamptz, least(notify.id_time(e.id), clock) + shift),
 					NULL, NULL, NULL, '{}'::jsonb, NULL, NULL)::notify.candidate
 		FROM unnest(events) AS e
 		WHERE e.op = 'S'
