@@ -194,18 +194,27 @@ BEGIN
 			   jsonb_build_object('event', m.event::text, 'key', m.key, 'template', m.template)
 		FROM answered a JOIN notify.message m ON m.id = a.message
 		WHERE a.verdict = 'delivered'
-	), lost AS (
-		UPDATE notify.address b SET state = 'invalid'
-		FROM answered a JOIN notify.message m ON m.id = a.message
+	), dead AS (
+		-- Whoever edits an address or a provider is not waited for: the next answer flags it.
+		SELECT b.ctid AS tid
+		FROM answered a
+		JOIN notify.message m ON m.id = a.message
+		JOIN notify.address b ON b.recipient = m.recipient AND b.channel = m.channel AND b.address = m.address
 		WHERE a.class = 'permanent_recipient'
-		  AND b.recipient = m.recipient AND b.channel = m.channel AND b.address = m.address
+		FOR UPDATE OF b SKIP LOCKED
+	), lost AS (
+		UPDATE notify.address b SET state = 'invalid' FROM dead d WHERE b.ctid = d.tid
+	), judged AS (
+		SELECT x.provider, max(coalesce(x.detail, 'the provider refused our credentials'))
+				FILTER (WHERE x.class = 'auth') AS problem
+		FROM answered x WHERE x.class IN ('auth', 'ok') GROUP BY 1
+	), changed AS (
+		SELECT p.ctid AS tid, j.problem FROM judged j
+		JOIN notify.provider p ON p.name = j.provider AND (p.problem IS NULL) <> (j.problem IS NULL)
+		FOR UPDATE OF p SKIP LOCKED
 	), health AS (
 		-- Credentials refused flags the provider; the next success takes the flag back.
-		UPDATE notify.provider p SET problem = a.problem
-		FROM (SELECT x.provider, max(coalesce(x.detail, 'the provider refused our credentials'))
-						FILTER (WHERE x.class = 'auth') AS problem
-			  FROM answered x WHERE x.class IN ('auth', 'ok') GROUP BY 1) AS a
-		WHERE p.name = a.provider AND (p.problem IS NULL) <> (a.problem IS NULL)
+		UPDATE notify.provider p SET problem = c.problem FROM changed c WHERE p.ctid = c.tid
 	)
 	SELECT count(*) INTO settled FROM answered;
 	IF settled < cardinality(tids) THEN

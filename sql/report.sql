@@ -307,6 +307,11 @@ AS $$
 		UNION ALL
 		SELECT 7, format('source %s: %s', s.relation, s.problem) FROM notify.source s WHERE s.problem IS NOT NULL
 		UNION ALL
+		SELECT 8, format('users table %s: %s', s.relation, s.problem) FROM notify.recipient_source s WHERE s.problem IS NOT NULL
+		UNION ALL
+		SELECT 9, format('%s values of people could not be taken over; see notify.recipient_problem.', count(*))
+		FROM notify.recipient_problem HAVING count(*) > 0
+		UNION ALL
 		SELECT 7, format('source %s: the table does not exist any more; SELECT notify.detach(%s)', s.relation, s.relation)
 		FROM notify.source s WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = s.relation)
 	) AS p;

@@ -138,6 +138,26 @@ unlike(slurp_file($node->logfile), qr/$marker/, 'not in the server log');
 my $dump = $node->basedir . '/dump.sql';
 $node->command_ok([ 'pg_dump', '-d', $node->connstr('postgres'), '-f', $dump ], 'pg_dump');
 unlike(slurp_file($dump), qr/$marker/, 'not in a dump');
+
+# A restore puts back the triggers that were there, without our doing.
+$node->safe_psql('postgres', q{
+	CREATE TABLE places (id integer PRIMARY KEY);
+	CREATE TABLE towns (twin integer, PRIMARY KEY (id)) INHERITS (places);
+	SELECT notify.attach('places', $$'ann'$$);
+	UPDATE notify.source SET on_replica = true WHERE relation IN ('places'::regclass, 'parts'::regclass);
+	ALTER TABLE towns ADD FOREIGN KEY (twin) REFERENCES places;
+});
+my $triggers = q{SELECT string_agg(format('%s %s %s', tgrelid::regclass, tgname, tgenabled), ', ' ORDER BY tgrelid::regclass::text, tgname)
+	FROM pg_trigger WHERE tgfoid = 'notify.capture'::regproc};
+$node->command_ok([ 'pg_dump', '-Fc', '-d', $node->connstr('postgres'), '-f', "$dump.c" ], 'pg_dump -Fc');
+for my $sections ([], [ '--section=pre-data', '--section=data' ], [ '--section=post-data' ])
+{
+	my $db = @$sections ? 'parted' : 'whole';
+	$node->safe_psql('postgres', "CREATE DATABASE $db") if @$sections != 1;
+	$node->command_ok([ 'pg_restore', '--exit-on-error', @$sections, '-d', $node->connstr($db), "$dump.c" ], "pg_restore @$sections");
+}
+is($node->safe_psql($_, $triggers), $node->safe_psql('postgres', $triggers), "triggers in $_") for qw(whole parted);
+like($node->safe_psql('whole', $triggers), qr/towns notify_truncate A/, 'all of them');
 $node->stop;
 
 done_testing();
