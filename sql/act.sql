@@ -48,11 +48,13 @@ BEGIN
 	IF NOT EXISTS (SELECT FROM notify.template t WHERE t.name = template) THEN
 		RAISE EXCEPTION 'template "%" does not exist', template
 			USING ERRCODE = 'foreign_key_violation',
+				  DETAIL = 'No row of notify.template has this name.',
 				  HINT = 'Insert it into notify.template first.';
 	END IF;
 	IF NOT EXISTS (SELECT FROM notify.category c WHERE c.name = category) THEN
 		RAISE EXCEPTION 'category "%" does not exist', category
 			USING ERRCODE = 'foreign_key_violation',
+				  DETAIL = 'No row of notify.category has this name.',
 				  HINT = 'Insert it into notify.category first.';
 	END IF;
 	FOREACH channel IN ARRAY coalesce(channels, '{}')

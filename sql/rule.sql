@@ -387,11 +387,13 @@ BEGIN
 	IF NOT EXISTS (SELECT FROM notify.category c WHERE c.name = r.category) THEN
 		RAISE EXCEPTION 'category "%" does not exist', r.category
 			USING ERRCODE = 'foreign_key_violation',
+				  DETAIL = 'No row of notify.category has this name.',
 				  HINT = 'Insert it into notify.category first.';
 	END IF;
 	IF NOT EXISTS (SELECT FROM notify.template t WHERE t.name = r.template) THEN
 		RAISE EXCEPTION 'template "%" does not exist', r.template
 			USING ERRCODE = 'foreign_key_violation',
+				  DETAIL = 'No row of notify.template has this name.',
 				  HINT = 'Insert it into notify.template first.';
 	END IF;
 	IF r.source IS NOT NULL AND r.recipient IS NULL AND r.audience IS NULL

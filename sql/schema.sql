@@ -38,6 +38,7 @@ BEGIN
 		OR channel NOT IN ('inbox', 'email', 'sms', 'push', 'webhook', 'chat') THEN
 		RAISE EXCEPTION 'unknown channel "%"', channel
 			USING ERRCODE = 'invalid_parameter_value',
+				  DETAIL = 'The channels are fixed; providers say how each is served.',
 				  HINT = 'A channel is one of inbox, email, sms, push, webhook, chat.';
 	END IF;
 END

@@ -111,6 +111,12 @@ BEGIN
 		RAISE EXCEPTION 'e-mail template "%" has no subject', NEW.name
 			USING ERRCODE = 'not_null_violation';
 	END IF;
+	IF NEW.channel = 'email' AND NEW.subject ~ '[\r\n]' THEN
+		RAISE EXCEPTION 'subject of e-mail template "%" contains a line break', NEW.name
+			USING ERRCODE = 'invalid_parameter_value',
+				  DETAIL = 'A subject is one header line (RFC 5322).',
+				  HINT = 'Write it on one line.';
+	END IF;
 	PERFORM notify._check_template_part(p.part, p.source)
 	FROM (VALUES ('subject', NEW.subject), ('body', NEW.body), ('html', NEW.html)) AS p (part, source)
 	WHERE p.source IS NOT NULL;

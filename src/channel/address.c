@@ -252,5 +252,9 @@ address_check(const char *channel, const char *address)
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("invalid address \"%s\" for channel \"%s\"", shown, channel),
-			 errdetail("%s", problem)));
+			 errdetail("%s", problem),
+			 strcmp(channel, "webhook") == 0 ?
+			 errhint("An address for a webhook is a URL such as https://host.example/path.") :
+			 strcmp(channel, "email") == 0 ?
+			 errhint("An address for e-mail is name@host.example, without a display name.") : 0));
 }

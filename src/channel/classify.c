@@ -53,7 +53,7 @@ classify_http(int status)
 			return SEND_AUTH;
 		case 410:
 			return SEND_PERMANENT_RECIPIENT;
-		case 501:				/* not implemented */
+		case 501:				/* the method is not known there */
 		case 505:				/* HTTP version not supported */
 			return SEND_PERMANENT_MESSAGE;
 	}

@@ -26,7 +26,7 @@ settings_fail(const Settings *settings, const char *name,
 			 errmsg("invalid setting \"%s\" for a provider of adapter \"%s\"",
 					name, settings->adapter),
 			 errdetail("%s", detail),
-			 hint ? errhint("%s", hint) : 0));
+			 errhint("%s", hint ? hint : "docs/channels.md says what each setting may be.")));
 	pg_unreachable();
 }
 

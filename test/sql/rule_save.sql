@@ -31,6 +31,7 @@ INSERT INTO notify.category (name, class, channels) VALUES ('rs', 'critical', '{
 INSERT INTO notify.category (name, class, channels) VALUES ('rs', 'critical', '{inbox}');
 INSERT INTO notify.template (name, channel, body) VALUES ('rs', 'fax', 'x');
 INSERT INTO notify.template (name, channel, body) VALUES ('rs', 'email', 'x');
+INSERT INTO notify.template (name, channel, subject, body) VALUES ('rs', 'email', E'Hello\r\nBcc: x@y.example', 'x');
 INSERT INTO notify.template (name, channel) VALUES ('rs', 'inbox');
 INSERT INTO notify.template (name, channel, body, html) VALUES ('rs', 'inbox', 'x', '<p>');
 \set VERBOSITY terse
