@@ -61,14 +61,14 @@ COMMENT ON TYPE notify.decision IS 'What decide() gives: a row of notify.message
 -- The key a rule's dedupe_key takes in notify.idempotency.
 CREATE FUNCTION notify._dedupe_key(rule_id bigint, recipient text, dedupe_key text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN 'rule/' || rule_id || '/' || recipient || '/' || dedupe_key;
+RETURN 'rule/' || rule_id::text || '/' || recipient || '/' || dedupe_key;
 
 COMMENT ON FUNCTION notify._dedupe_key(bigint, text, text) IS 'A dedupe key''s row in notify.idempotency; NULL when any part is. Internal.';
 
 -- The cancel_key that notify.cancel() of an event writes.
 CREATE FUNCTION notify._event_cancel_key(event bigint) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN 'notify:event:' || event;
+RETURN 'notify:event:' || event::text;
 
 COMMENT ON FUNCTION notify._event_cancel_key(bigint) IS 'What cancel(event) writes into event.cancel_key. Internal.';
 

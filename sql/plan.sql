@@ -129,8 +129,11 @@ DECLARE
 						  WHERE x >= c.at_xid AND pg_visible_in_snapshot(x, c.open_to));
 	first xid8 := pg_snapshot_xmax(c.snap);
 	after bigint := 0;
+	low bigint;		-- ids are searched from here on; once, for it prunes the days before the scans begin
 	chunk notify.event[] := '{}';
 BEGIN
+	low := least(notify._low_id(coalesce(ended[1], first)),
+				 notify.time_id(clock_timestamp() - interval '1 day'));		-- the clock may have been set back
 	IF c.at_xid >= first THEN
 		first := c.at_xid;
 		after := c.at_id;
@@ -138,7 +141,7 @@ BEGIN
 	IF cardinality(ended) > 0 THEN
 		chunk := ARRAY(SELECT e FROM notify.event e
 					   WHERE e.xid = ANY (ended) AND (e.xid, e.id) > (c.at_xid, c.at_id)
-						 AND e.id >= notify._low_id(ended[1])
+						 AND e.id >= low
 					   ORDER BY e.xid, e.id LIMIT batch);
 	END IF;
 	IF cardinality(chunk) < batch THEN
@@ -146,7 +149,7 @@ BEGIN
 								WHERE (e.xid, e.id) > (first, after)
 								  AND e.xid < pg_snapshot_xmax(c.open_to)
 								  AND pg_visible_in_snapshot(e.xid, c.open_to)
-								  AND e.id >= notify._low_id(first)
+								  AND e.id >= low
 								ORDER BY e.xid, e.id LIMIT batch - cardinality(chunk));
 	END IF;
 	RETURN chunk;

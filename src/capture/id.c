@@ -21,6 +21,7 @@
 #include "access/xact.h"
 #include "commands/sequence.h"
 #include "fmgr.h"
+#include "utils/timestamp.h"
 
 #include "capture/id.h"
 #include "capture/names.h"
@@ -29,7 +30,11 @@
 #define MS_PER_DAY INT64CONST(86400000)
 #define MS_AHEAD INT64CONST(3600000)	/* of the clock, at most */
 
+#define MS_MAX (PG_INT64_MAX >> NOTIFY_ID_SEQUENCE_BITS)
+#define UNIX_EPOCH_MS ((UNIX_EPOCH_JDATE - POSTGRES_EPOCH_JDATE) * MS_PER_DAY)
+
 PG_FUNCTION_INFO_V1(notify_next_id_sql);
+PG_FUNCTION_INFO_V1(notify_time_id);
 
 static int64 last_id = 0;		/* of this session */
 
@@ -77,4 +82,25 @@ Datum
 notify_next_id_sql(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_INT64(notify_next_id());
+}
+
+/* A time between two milliseconds belongs to the nearer one. */
+static int64
+unix_ms(TimestampTz at)
+{
+	return (at + (at < 0 ? -500 : 500)) / 1000 - UNIX_EPOCH_MS;
+}
+
+/* time_id(timestamptz) */
+Datum
+notify_time_id(PG_FUNCTION_ARGS)
+{
+	TimestampTz at = PG_GETARG_TIMESTAMPTZ(0);
+	int64		ms = TIMESTAMP_NOT_FINITE(at) ? PG_INT64_MAX : unix_ms(at);
+
+	if (ms > MS_MAX || ms < -MS_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+				 errmsg("no id can carry the time %s", timestamptz_to_str(at))));
+	PG_RETURN_INT64((int64) ((uint64) ms << NOTIFY_ID_SEQUENCE_BITS));
 }
