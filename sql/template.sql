@@ -14,6 +14,7 @@ CREATE TABLE notify.template (
 	subject		text,
 	body		text,
 	html		text,
+	provider_template jsonb CHECK (jsonb_typeof(provider_template) = 'object'),
 	weight		integer NOT NULL DEFAULT 1 CHECK (weight >= 0),
 	version		bigint NOT NULL,
 	PRIMARY KEY (name, channel, locale, variant)
@@ -28,6 +29,8 @@ COMMENT ON COLUMN notify.template.variant IS 'For trying different words beside 
 COMMENT ON COLUMN notify.template.subject IS 'Liquid; an e-mail''s subject or an inbox item''s title.';
 COMMENT ON COLUMN notify.template.body IS 'Liquid; plain text.';
 COMMENT ON COLUMN notify.template.html IS 'Liquid, escaped by default; e-mail only.';
+COMMENT ON COLUMN notify.template.provider_template IS
+'A template that the provider keeps, such as an SMS text a carrier approved: {"id": "SMS_154950909", "parameters": {"code": "{{ code }}"}}. Every string in it is Liquid. The provider''s preset says which names it reads. NULL: none.';
 COMMENT ON COLUMN notify.template.weight IS 'Share of recipients this variant gets among those of the same locale; 0: none.';
 COMMENT ON COLUMN notify.template.version IS 'The notify.template_version in use.';
 
@@ -43,6 +46,7 @@ CREATE TABLE notify.template_version (
 	subject		text,
 	body		text,
 	html		text,
+	provider_template jsonb,
 	saved_at	timestamptz NOT NULL DEFAULT clock_timestamp(),
 	saved_by	text NOT NULL DEFAULT session_user
 );
@@ -57,6 +61,7 @@ COMMENT ON COLUMN notify.template_version.variant IS 'As in notify.template.';
 COMMENT ON COLUMN notify.template_version.subject IS 'As in notify.template.';
 COMMENT ON COLUMN notify.template_version.body IS 'As in notify.template.';
 COMMENT ON COLUMN notify.template_version.html IS 'As in notify.template.';
+COMMENT ON COLUMN notify.template_version.provider_template IS 'As in notify.template.';
 COMMENT ON COLUMN notify.template_version.saved_at IS 'When it was saved.';
 COMMENT ON COLUMN notify.template_version.saved_by IS 'The session''s role that saved it.';
 
@@ -99,7 +104,12 @@ BEGIN
 		RETURN NEW;
 	END IF;
 	PERFORM notify._check_channel(NEW.channel);
-	IF NEW.body IS NULL AND NOT (NEW.channel = 'email' AND NEW.html IS NOT NULL) THEN
+	IF NEW.provider_template IS NOT NULL AND NEW.channel = 'inbox' THEN
+		RAISE EXCEPTION 'provider_template is not for channel inbox'
+			USING ERRCODE = 'invalid_parameter_value',
+				  DETAIL = 'The inbox is in this database; no provider keeps templates for it.';
+	END IF;
+	IF NEW.body IS NULL AND NEW.provider_template IS NULL AND NOT (NEW.channel = 'email' AND NEW.html IS NOT NULL) THEN
 		RAISE EXCEPTION 'template "%" has no body', NEW.name
 			USING ERRCODE = 'not_null_violation';
 	END IF;
@@ -107,7 +117,7 @@ BEGIN
 		RAISE EXCEPTION 'html is for channel email, not %', NEW.channel
 			USING ERRCODE = 'invalid_parameter_value';
 	END IF;
-	IF NEW.channel = 'email' AND NEW.subject IS NULL THEN
+	IF NEW.channel = 'email' AND NEW.subject IS NULL AND NEW.provider_template IS NULL THEN
 		RAISE EXCEPTION 'e-mail template "%" has no subject', NEW.name
 			USING ERRCODE = 'not_null_violation';
 	END IF;
@@ -120,6 +130,8 @@ BEGIN
 	PERFORM notify._check_template_part(p.part, p.source)
 	FROM (VALUES ('subject', NEW.subject), ('body', NEW.body), ('html', NEW.html)) AS p (part, source)
 	WHERE p.source IS NOT NULL;
+	PERFORM notify._check_template_part('provider_template', s.source #>> '{}')
+	FROM jsonb_path_query(NEW.provider_template, 'strict $.** ? (@.type() == "string")') AS s (source);
 	IF TG_OP = 'INSERT' OR to_jsonb(NEW) - '{version,weight}'::text[]
 		<> to_jsonb(OLD) - '{version,weight}'::text[] THEN
 		NEW.version := nextval('notify.template_version_id_seq');
@@ -139,8 +151,9 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	PERFORM notify._check_trigger_table(TG_RELID, 'notify.template');
-	INSERT INTO notify.template_version (id, name, channel, locale, variant, subject, body, html)
-	VALUES (NEW.version, NEW.name, NEW.channel, NEW.locale, NEW.variant, NEW.subject, NEW.body, NEW.html)
+	INSERT INTO notify.template_version (id, name, channel, locale, variant, subject, body, html, provider_template)
+	VALUES (NEW.version, NEW.name, NEW.channel, NEW.locale, NEW.variant, NEW.subject, NEW.body, NEW.html,
+			NEW.provider_template)
 	ON CONFLICT (id) DO NOTHING;
 	RETURN NULL;
 END
@@ -174,11 +187,11 @@ COMMENT ON FUNCTION notify._locale_chain(text) IS
 'Where words for a locale are looked for, best first (RFC 4647 lookup, then "default"). NULL: default alone. Internal.';
 
 -- The words of a version, for the dispatcher's cache.
-CREATE FUNCTION notify._template(version bigint, OUT subject text, OUT body text, OUT html text)
+CREATE FUNCTION notify._template(version bigint, OUT subject text, OUT body text, OUT html text, OUT provider_template jsonb)
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT v.subject, v.body, v.html FROM notify.template_version v WHERE v.id = version;
+	SELECT v.subject, v.body, v.html, v.provider_template FROM notify.template_version v WHERE v.id = version;
 $$;
 
 COMMENT ON FUNCTION notify._template(bigint) IS 'The words of a template version. Internal.';

@@ -36,6 +36,12 @@ INSERT INTO notify.template (name, channel) VALUES ('rs', 'inbox');
 INSERT INTO notify.template (name, channel, body, html) VALUES ('rs', 'inbox', 'x', '<p>');
 \set VERBOSITY terse
 INSERT INTO notify.template (name, channel, locale, body) VALUES ('rs', 'inbox', 'zh CN', 'x');
+INSERT INTO notify.template (name, channel, provider_template) VALUES ('rs', 'sms', '["SMS_1"]');
+INSERT INTO notify.template (name, channel, provider_template) VALUES ('rs', 'sms', '{"id": "SMS_1", "parameters": ["ok", {"code": "{{ code"}]}');
+INSERT INTO notify.template (name, channel, body, provider_template) VALUES ('rs', 'inbox', 'x', '{"id": "SMS_1"}');
+INSERT INTO notify.template (name, channel, provider_template) VALUES ('rs', 'sms', '{"id": "SMS_1", "parameters": {"code": "{{ code }}"}}');
+SELECT body, provider_template FROM notify.template_version WHERE name = 'rs';
+DELETE FROM notify.template WHERE name = 'rs';
 \set VERBOSITY default
 INSERT INTO notify.template (name, channel, body) VALUES ('rs', 'inbox', 'Hello {{ recipient.name }');
 INSERT INTO notify.template (name, channel, body) VALUES ('rs', 'inbox', 'Hello {% if x %}');
