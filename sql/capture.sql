@@ -104,7 +104,7 @@ SET client_min_messages = warning
 AS $$
 DECLARE
 	capture oid := 'notify.capture()'::regprocedure;
-	always boolean := (SELECT s.on_replica FROM notify.source s WHERE s.relation = _put_triggers.source);
+	always boolean;
 	child record;
 	made record;
 BEGIN
@@ -116,11 +116,12 @@ BEGIN
 			WHERE NOT EXISTS (SELECT FROM pg_trigger t
 							  WHERE t.tgrelid = child.relation AND t.tgfoid = capture AND t.tgtype & v.bit <> 0)
 		LOOP
-			-- A partition that was attached on its own gets the clone instead.
+			-- A partition that was followed on its own gets the clone instead, as by ATTACH PARTITION.
 			PERFORM notify._drop_own_triggers(child.relation) WHERE made.bit = 1;
 			EXECUTE format('CREATE TRIGGER %s ON %s FOR EACH %s EXECUTE FUNCTION notify.capture()',
 						   made.words, child.relation, made.each);
 		END LOOP;
+		always := (SELECT s.on_replica FROM notify.source s WHERE s.relation = notify._source_of(child.relation));
 		FOR made IN
 			SELECT t.tgname FROM pg_trigger t
 			WHERE t.tgrelid = child.relation AND t.tgfoid = capture
@@ -244,7 +245,10 @@ BEGIN
 		PERFORM notify._recheck_source(one);
 		PERFORM notify._recheck_rules(ARRAY(SELECT r.name FROM notify.rule r WHERE r.source = one));
 	END LOOP;
-	-- What left a tree (DETACH PARTITION, NO INHERIT) keeps no trigger.
+	-- What left a tree (DETACH PARTITION, NO INHERIT) lost its clones, and keeps what its own source needs.
+	PERFORM notify._put_triggers(s.relation) FROM notify.source s
+	WHERE NOT EXISTS (SELECT FROM pg_trigger t
+					  WHERE t.tgrelid = s.relation AND t.tgfoid = 'notify.capture()'::regprocedure AND t.tgtype & 1 <> 0);
 	IF touched OR EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = _relation_changed.relation
 							AND t.tgfoid = 'notify.capture()'::regprocedure) THEN
 		PERFORM notify._drop_triggers(t.tgrelid)
@@ -300,6 +304,11 @@ $$;
 
 COMMENT ON FUNCTION notify._watch_ddl() IS
 'Event trigger: puts triggers on new children of attached tables and looks again at the sources and rules that DDL may have broken or mended. Internal.';
+
+CREATE FUNCTION notify._before_attach() RETURNS event_trigger
+	AS 'MODULE_PATHNAME', 'notify_before_attach' LANGUAGE C;
+COMMENT ON FUNCTION notify._before_attach() IS
+'Event trigger: ATTACH PARTITION clones the table''s triggers; ours on the partition make room for them. Internal.';
 
 CREATE FUNCTION notify._watch_drop() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER

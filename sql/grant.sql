@@ -4,10 +4,14 @@
  *
  * notify_admin	configures; notify_app emits, sends and reads inboxes;
  * notify_report reads; notify_worker is the background workers' role.
- * Nothing is granted to PUBLIC: a trigger fires without any grant. Functions are
- * granted by name, so that what is added later is nobody's until it is listed.
+ * A trigger fires without any grant, so nothing is granted to PUBLIC but the row
+ * triggers' functions: PostgreSQL asks that of whoever makes or attaches a
+ * partition of a table that has the triggers. Without USAGE on the schema nobody
+ * can name them, and on a table that is not attached they do nothing. Functions
+ * are granted by name, so that what is added later is nobody's until it is listed.
  */
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA notify FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION notify.capture(), notify._sync_recipient() TO PUBLIC;
 GRANT USAGE ON SCHEMA notify TO notify_admin, notify_app, notify_report, notify_worker;
 
 -- Configuration and people
@@ -19,9 +23,9 @@ GRANT INSERT, UPDATE, DELETE ON notify.secret TO notify_admin;
 GRANT SELECT (name) ON notify.secret TO notify_admin;
 GRANT SELECT ON notify.rule_version, notify.template_version, notify.reason TO notify_admin;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA notify TO notify_admin;
-GRANT EXECUTE ON FUNCTION notify.attach(regclass, text, text[], text[]), notify.detach(regclass), notify.capture(),
+GRANT EXECUTE ON FUNCTION notify.attach(regclass, text, text[], text[]), notify.detach(regclass),
 	notify.attach_recipients(regclass, text, text, text, text, jsonb, text[]), notify.detach_recipients(regclass),
-	notify._sync_recipient(), notify.erase_recipient(text), notify.export_recipient(text),
+	notify.erase_recipient(text), notify.export_recipient(text),
 	notify.emit(text, text, jsonb, text), notify.send(text, text, jsonb, text, text[], text, timestamptz),
 	notify.cancel(bigint, text), notify.redrive(timestamptz, timestamptz, text, text),
 	notify.replay(text, timestamptz, timestamptz), notify.arm(), notify.hold(text), notify.render(text, jsonb, text, jsonb), notify.now(), notify.id_time(bigint), notify.time_id(timestamptz),

@@ -218,6 +218,72 @@ SELECT op, source, key, recipient, rules FROM events();
 SELECT notify.detach('parts');
 SELECT * FROM triggers('parts');
 
+-- A table attached on its own becomes a partition of an attached one, and leaves it again, whoever
+-- owns it; so does a partitioned one, and one whose partition alone is attached.
+CREATE TABLE zones (id integer, zone text, PRIMARY KEY (id, zone)) PARTITION BY LIST (zone);
+CREATE TABLE zones_a PARTITION OF zones FOR VALUES IN ('a');
+CREATE TABLE zones_b (id integer NOT NULL, zone text NOT NULL);
+CREATE TABLE zones_c (id integer NOT NULL, zone text NOT NULL) PARTITION BY LIST (zone);
+CREATE TABLE zones_c1 PARTITION OF zones_c FOR VALUES IN ('c');
+CREATE TABLE zones_d (id integer NOT NULL, zone text NOT NULL) PARTITION BY LIST (zone);
+CREATE TABLE zones_d1 PARTITION OF zones_d FOR VALUES IN ('d');
+SELECT notify.attach(t::regclass, quote_literal(t)) FROM unnest('{zones,zones_b,zones_c,zones_d1}'::text[]) AS t;
+UPDATE notify.source SET on_replica = true WHERE relation = 'zones_b'::regclass;
+DO $$ BEGIN
+	CALL add_rule('zones', 'zones'); CALL add_rule('zones_b', 'zones_b'); CALL add_rule('zones_c', 'zones_c'); CALL add_rule('zones_d1', 'zones_d1');
+END $$;
+CREATE ROLE capture_stranger;
+CREATE ROLE capture_child;
+GRANT USAGE ON SCHEMA capture_partitions TO capture_stranger, capture_child;
+ALTER TABLE zones OWNER TO capture_child;
+ALTER TABLE zones_b OWNER TO capture_child;
+SET ROLE capture_stranger;
+ALTER TABLE zones ATTACH PARTITION zones_b FOR VALUES IN ('b');
+SET ROLE capture_child;
+ALTER TABLE zones ATTACH PARTITION nothing FOR VALUES IN ('b');
+ALTER TABLE zones ATTACH PARTITION zones_b FOR VALUES IN ('a');
+RESET ROLE;
+SELECT * FROM triggers('zones_b');
+SET ROLE capture_child;
+ALTER TABLE zones ATTACH PARTITION zones_b FOR VALUES IN ('b');
+RESET ROLE;
+ALTER TABLE zones ATTACH PARTITION zones_c FOR VALUES IN ('c');
+ALTER TABLE zones ATTACH PARTITION zones_d FOR VALUES IN ('d');
+SELECT * FROM triggers('zones');
+INSERT INTO zones VALUES (1, 'a'), (2, 'b'), (3, 'c'), (4, 'd');
+SELECT op, source, key, recipient, rules FROM events();
+-- Detached, also concurrently, each goes on alone; what is not attached is not captured.
+CREATE TABLE zones_e PARTITION OF zones FOR VALUES IN ('e');
+ALTER TABLE zones DETACH PARTITION zones_b;
+ALTER TABLE zones DETACH PARTITION zones_c CONCURRENTLY;
+ALTER TABLE zones DETACH PARTITION zones_d;
+ALTER TABLE zones DETACH PARTITION zones_e CONCURRENTLY;
+SELECT r, t.* FROM unnest('{zones,zones_b,zones_c,zones_d,zones_e}'::regclass[]) WITH ORDINALITY AS r (r, n)
+LEFT JOIN triggers(r) AS t ON true ORDER BY n, t.relation;
+INSERT INTO zones_b VALUES (12, 'b'); INSERT INTO zones_c VALUES (13, 'c'); INSERT INTO zones_d VALUES (14, 'd'); INSERT INTO zones_e VALUES (15, 'e');
+SELECT op, source, key, recipient, rules FROM events();
+-- With a table that is not attached, nothing gives way.
+SELECT notify.detach('zones');
+ALTER TABLE zones ATTACH PARTITION zones_b FOR VALUES IN ('b');
+SELECT * FROM triggers('zones');
+INSERT INTO zones VALUES (21, 'a'), (22, 'b');
+SELECT op, source, key, rules FROM events();
+-- An attached child that inherits, and ends that.
+CREATE TABLE kin (id integer NOT NULL, name text);
+CREATE TABLE kin_child (id integer NOT NULL, name text);
+SELECT notify.attach('kin', $$'kin'$$), notify.attach('kin_child', $$'child'$$);
+CALL add_rule('kin', 'kin');
+CALL add_rule('kin child', 'kin_child');
+ALTER TABLE kin_child INHERIT kin;
+INSERT INTO kin_child VALUES (1, 'x');
+ALTER TABLE kin_child NO INHERIT kin;
+INSERT INTO kin_child VALUES (2, 'x');
+SELECT op, source, recipient, rules, new FROM events();
+SELECT * FROM triggers('kin_child');
+DROP TABLE zones, zones_b, zones_c, zones_d, zones_e, kin, kin_child;
+DROP OWNED BY capture_child, capture_stranger;
+DROP ROLE capture_child, capture_stranger;
+
 -- Inheritance: children that are there, children that come later, and go.
 CREATE TABLE places (id integer PRIMARY KEY, name text);
 CREATE TABLE cities (mayor text) INHERITS (places);
