@@ -10,7 +10,7 @@
 # never write to the system's own.
 
 EXTENSION = notify_pg
-EXTVERSION = 0.1.0
+EXTVERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" notify_pg.control)
 MODULE_big = notify_pg
 PG_CONFIG ?= pg_config
 
@@ -19,9 +19,11 @@ SQL_ORDER = schema id process instance capture liquid channel event rule templat
 	recipient people provider message decide plan ready inbox act report grant
 SQL_FILES = $(wildcard $(SQL_ORDER:%=sql/%.sql))
 
+# From each release before this one (sql/upgrade/generate says how).
+UPGRADED = $(patsubst sql/upgrade/$(EXTENSION)--%.sql,%,$(wildcard sql/upgrade/$(EXTENSION)--*.sql))
+
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
-DATA = $(wildcard sql/$(EXTENSION)--*--*.sql)
-DATA_built = $(EXTENSION)--$(EXTVERSION).sql
+DATA_built = $(EXTENSION)--$(EXTVERSION).sql $(UPGRADED:%=$(EXTENSION)--%--$(EXTVERSION).sql)
 EXTRA_CLEAN = $(OBJS:.o=.d) $(UNIT) $(UNIT:.so=.o) $(UNIT:.so=.d) build
 
 # Test modules that call rooms from inside the server; never installed.
@@ -38,7 +40,7 @@ REGRESS_OPTS = --inputdir=test
 ISOLATION = $(sort $(basename $(notdir $(wildcard test/specs/*.spec))))
 ISOLATION_OPTS = --inputdir=test --outputdir=.
 SAME_STEM = $(filter $(basename $(notdir $(wildcard sql/*.sql))),$(REGRESS))
-UNLISTED = $(filter-out $(DATA) $(SQL_ORDER:%=sql/%.sql),$(wildcard sql/*.sql))
+UNLISTED = $(filter-out $(SQL_ORDER:%=sql/%.sql),$(wildcard sql/*.sql))
 
 # Bitcode for JIT inlining would gain these functions nothing and needs clang.
 override with_llvm = no
@@ -66,6 +68,10 @@ endif
 $(EXTENSION)--$(EXTVERSION).sql: $(SQL_FILES) Makefile
 	$(if $(UNLISTED),$(error $(UNLISTED) missing from SQL_ORDER in the Makefile))
 	for f in $(SQL_FILES); do printf '\n-- %s\n' "$$f"; cat "$$f" || exit 1; done >$@.tmp
+	mv $@.tmp $@
+
+$(EXTENSION)--%--$(EXTVERSION).sql: $(SQL_FILES) $(wildcard sql/upgrade/*) Makefile
+	sql/upgrade/generate $* $(SQL_FILES) >$@.tmp
 	mv $@.tmp $@
 
 # Every object depends on its headers (written by -MMD) and on the flags here.

@@ -59,9 +59,10 @@ CREATE FUNCTION pg_temp.relations(kinds "char"[]) RETURNS SETOF text LANGUAGE sq
 	ORDER BY r.relname COLLATE "C";
 $$;
 
+SELECT extversion AS version FROM pg_extension WHERE extname = 'notify_pg' \gset
 \qecho '# Reference'
 \qecho
-\qecho 'Every table, view, function, setting and reason code of notify_pg 0.1.0. Made by `make docs` from what the database says of itself'
+\qecho 'Every table, view, function, setting and reason code of notify_pg' :version'. Made by `make docs` from what the database says of itself'
 \qecho '(`\\d+ notify.rule`, `\\df+ notify.send`); do not edit. What is here by name is explained in [concepts](concepts.md).'
 \qecho
 \qecho '[Tables](#tables) · [Views](#views) · [Functions](#functions) · [Types](#types) · [Settings](#settings) · [Reason codes](#reason-codes)'

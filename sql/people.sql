@@ -83,7 +83,8 @@ COMMENT ON COLUMN notify.erasure.until IS 'Events with ids up to this one are th
 COMMENT ON COLUMN notify.erasure.xid IS 'The transaction that erased.';
 
 INSERT INTO notify.reason (code, verdict, meaning) VALUES
-	('erased', 'cancelled', 'The person was erased before it was sent.');
+	('erased', 'cancelled', 'The person was erased before it was sent.')
+ON CONFLICT (code) DO UPDATE SET verdict = excluded.verdict, meaning = excluded.meaning;
 
 -- Every column a mapping names, in no order.
 CREATE FUNCTION notify._recipient_columns(s notify.recipient_source) RETURNS text[]

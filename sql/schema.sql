@@ -74,7 +74,8 @@ INSERT INTO notify.reason (code, verdict, meaning) VALUES
 	('redriven', 'retrying', 'notify.redrive() put it back into the queue.'),
 	('ambiguous', 'failed', 'A dispatcher died while it was sending, and the category is at_most_once: whether it arrived is not known.'),
 	('attempts', 'dead', 'The provider''s max_attempts were used up.'),
-	('late', 'dead', 'The next attempt would have come after the message expired.');
+	('late', 'dead', 'The next attempt would have come after the message expired.')
+ON CONFLICT (code) DO UPDATE SET verdict = excluded.verdict, meaning = excluded.meaning;
 
 COMMENT ON TABLE notify.reason IS
 'Every reason code of our own decisions, in words. Read-only.';

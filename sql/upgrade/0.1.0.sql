@@ -1,0 +1,8 @@
+/*
+ * 0.1.0.sql
+ *		What takes a database of 0.1.0 on, where replacing is not enough.
+ *
+ * Only ALTER, DROP (one object each, no CASCADE) and what moves data; sql/upgrade/generate
+ * does the rest. ALTER TABLE of a log reaches its partitions by itself. A column that is
+ * added comes last, so it stands last in sql/ too. Lines after "\then" run at the very end.
+ */
