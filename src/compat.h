@@ -13,6 +13,7 @@
 #include "commands/extension.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "replication/logicalworker.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #if PG_VERSION_NUM >= 180000
@@ -44,6 +45,17 @@ compat_random_fraction(void)
 	return pg_prng_double(&pg_global_prng_state);
 #else
 	return (double) random() / ((double) MAX_RANDOM_VALUE + 1);
+#endif
+}
+
+/* Is this process applying what logical replication sent, one subtransaction at a time? */
+static inline bool
+compat_applies_in_order(void)
+{
+#if PG_VERSION_NUM >= 160000
+	return IsLogicalWorker() && !IsLogicalParallelApplyWorker();
+#else
+	return IsLogicalWorker();
 #endif
 }
 

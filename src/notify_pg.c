@@ -4,13 +4,15 @@
  *
  * Preloaded by the postmaster it brings shared memory, the launcher and the
  * hooks.  Loaded on demand by a session it brings the settings and its
- * functions only: capture works, nothing is planned or sent.
+ * functions only: capture works, nothing is planned or sent.  The one hook
+ * capture has is for both.
  */
 #include "postgres.h"
 
 #include "fmgr.h"
 #include "miscadmin.h"
 
+#include "capture/partner.h"
 #include "guc.h"
 #include "process/hooks.h"
 #include "process/launcher.h"
@@ -25,6 +27,7 @@ void
 _PG_init(void)
 {
 	guc_define();
+	partner_install();
 	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
 		return;
 	shmem_install();

@@ -10,23 +10,24 @@
  * row type of the partition that has the row now.
  *
  * Partners are told by the command that made them: the xmax and cmax of one are
- * the xmin and cmin of the other.  A row of another query can come between
+ * the xmin and cmin of the other; where that is not enough, by what they hold
+ * (partner.c).  A row of another query can come between
  * only from inside (a rule's or another trigger's function), which is a deeper
  * level of triggers; so the kept rows are a stack, one per level at most.
  *
  * When the second half does not come (a BEFORE INSERT trigger of the other
  * partition said no), or lands where another source captures, the first half
  * was a DELETE after all.  That is seen at the next row of the same or an
- * outer level, or before commit.  One case is taken for what it is not: when an
- * INSERT of an unrelated row by the same MERGE follows directly.
+ * outer level, or before commit.
  *
  * Invariants: a kept row belongs to the subtransaction that was current and
  * goes with it when it is rolled back; so it is never written from inside a
  * deeper one, which could be.  Its rule set outlives it, as sets live until the
  * end of the top-level transaction.
  *
- * Logical replication applies a move as a DELETE and an INSERT without a mark;
- * on a subscriber it is seen so.
+ * Logical replication sends a move as a DELETE and an INSERT, and applies it
+ * without a mark.  So every row it deletes from a partition is kept, and one it
+ * inserts next, into another partition, is its other half if it is the same row.
  */
 #include "postgres.h"
 
@@ -39,6 +40,8 @@
 
 #include "capture/change.h"
 #include "capture/move.h"
+#include "capture/partner.h"
+#include "compat.h"
 
 typedef struct MovedRow
 {
@@ -48,11 +51,18 @@ typedef struct MovedRow
 	int				 nest_level; /* of subtransactions */
 	TransactionId	 xid;		 /* who moved it, */
 	CommandId		 command;	 /* and by which command */
+	bool			 applied;	 /* by logical replication, if it moved */
 	RuleSet			*set;		 /* of the partition it left */
 	HeapTuple		 tuple;
 } MovedRow;
 
 struct MovedRow *moves_waiting = NULL;
+
+bool
+move_is_applied(void)
+{
+	return compat_applies_in_order();
+}
 
 static TupleDesc
 row_type(const RuleSet *set)
@@ -134,7 +144,7 @@ subtransaction_event(SubXactEvent event, SubTransactionId self, SubTransactionId
 }
 
 static void
-listen(void)
+follow_transactions(void)
 {
 	static bool listening = false;
 
@@ -155,7 +165,7 @@ keep(const TriggerData *call, RuleSet *set, int depth)
 	MovedRow	 *row = MemoryContextAlloc(context, sizeof(MovedRow));
 	MemoryContext before;
 
-	listen();
+	follow_transactions();
 	slot_getallattrs(call->tg_trigslot);
 	before = MemoryContextSwitchTo(context);
 	row->context = context;
@@ -163,6 +173,7 @@ keep(const TriggerData *call, RuleSet *set, int depth)
 	row->nest_level = GetCurrentTransactionNestLevel();
 	row->xid = HeapTupleHeaderGetUpdateXid(header);
 	row->command = HeapTupleHeaderGetCmax(header);
+	row->applied = !HeapTupleHeaderIndicatesMovedPartitions(header);
 	row->set = set;
 	row->tuple = heap_form_tuple(row_type(set), call->tg_trigslot->tts_values,
 								 call->tg_trigslot->tts_isnull);
@@ -171,14 +182,17 @@ keep(const TriggerData *call, RuleSet *set, int depth)
 	MemoryContextSwitchTo(before);
 }
 
+/* Could this be the other half, by who wrote it? */
 static bool
-is_partner(const MovedRow *row, const TriggerData *call, const RuleSet *set, int depth)
+may_be_partner(const MovedRow *row, const TriggerData *call, const RuleSet *set, int depth)
 {
 	HeapTupleHeader header = call->tg_trigtuple->t_data;
 
-	return row->depth == depth && TRIGGER_FIRED_BY_INSERT(call->tg_event) &&
-		   row->set->source == set->source && row->xid == HeapTupleHeaderGetXmin(header) &&
-		   row->command == HeapTupleHeaderGetCmin(header);
+	if (row->depth != depth || !TRIGGER_FIRED_BY_INSERT(call->tg_event) ||
+		row->set->source != set->source || row->xid != HeapTupleHeaderGetXmin(header))
+		return false;
+	return row->applied ? row->set->relid != set->relid :
+						  row->command == HeapTupleHeaderGetCmin(header);
 }
 
 /* The row as it was, in the row type of where it is now. */
@@ -190,13 +204,18 @@ old_row(const MovedRow *row, const RuleSet *set)
 	return make_slot(row_type(set), map ? execute_attr_map_tuple(row->tuple, map) : row->tuple);
 }
 
-static void
-join(MovedRow *row, const TriggerData *call, const RuleSet *set, Change *change)
+/* Fills in the change and returns true if it is the other half. */
+static bool
+join(const MovedRow *row, const TriggerData *call, const RuleSet *set, int depth, Change *change)
 {
+	if (!may_be_partner(row, call, set, depth))
+		return false;
 	change->op = CAPTURE_UPDATE;
 	change->type = NULL;
 	change->new = call->tg_trigslot;
 	change->old = old_row(row, set);
+	return (!row->applied && partner_is_certain(call->tg_relation)) ||
+		   partner_is_same_row(set->payload, call->tg_relation, change->old, change->new);
 }
 
 MoveStep
@@ -209,15 +228,11 @@ move_step(const TriggerData *call, RuleSet *set, Change *change)
 	{
 		MovedRow *row = take_innermost();
 
-		if (is_partner(row, call, set, depth))
-		{
-			join(row, call, set, change);
+		if (join(row, call, set, depth, change))
 			return MOVE_WHOLE;
-		}
 		capture_delete(row);
 	}
-	if (!TRIGGER_FIRED_BY_DELETE(call->tg_event) ||
-		!HeapTupleHeaderIndicatesMovedPartitions(call->tg_trigtuple->t_data))
+	if (!move_is_first_half(call))
 		return MOVE_NONE;
 	if (set->rule_count > 0)
 		keep(call, set, depth);

@@ -200,6 +200,17 @@ payload_holds(const Payload *payload, AttrNumber attno)
 	return false;
 }
 
+bool
+payload_is_key(const Payload *payload, AttrNumber attno)
+{
+	int i;
+
+	for (i = 0; i < payload->key_count; i++)
+		if (payload->keys[i].attno == attno)
+			return true;
+	return false;
+}
+
 static bool
 is_same(const Column *column, TupleTableSlot *one, TupleTableSlot *other)
 {

@@ -26,6 +26,9 @@ extern Payload *payload_prepare(Relation relation, List *key, List *columns);
 /* Does an event of this relation hold that column? */
 extern bool payload_holds(const Payload *payload, AttrNumber attno);
 
+/* Is it one of the columns that name a row? */
+extern bool payload_is_key(const Payload *payload, AttrNumber attno);
+
 /*
  * What to keep of a row: new or old is NULL where there is none.  With both,
  * old keeps only what changed.

@@ -116,7 +116,35 @@ UPDATE parts SET region = 'b' WHERE id = 36;
 ROLLBACK;
 INSERT INTO parts VALUES (37, 'a', 'after');
 SELECT op, key, rules FROM events();
+-- ... and the statement goes on to insert a row that has nothing to do with it. Rows that do move are told
+-- from that one, whether their key stays as it was or not.
+INSERT INTO parts VALUES (50, 'a', 'unwanted'), (51, 'a', 'wanted'), (52, 'a', 'unwanted'), (53, 'a', 'wanted');
+SELECT count(*) FROM events();
+MERGE INTO parts p USING (VALUES (50, 'b'), (60, 'e'), (51, 'b'), (61, 'e')) AS v (id, region) ON p.id = v.id
+	WHEN MATCHED THEN UPDATE SET region = v.region, flag = 'x' WHEN NOT MATCHED THEN INSERT VALUES (v.id, v.region, 'merged');
+SELECT op, key, recipient, rules, old - '{big,flag}'::text[] AS old FROM events() ORDER BY key COLLATE "C", op;
+WITH moved AS (UPDATE parts SET region = 'b' WHERE id = 52 RETURNING id)
+INSERT INTO parts SELECT 62, 'e', 'other' WHERE NOT EXISTS (SELECT FROM moved);
+SELECT op, key, recipient, rules, old - '{big,flag}'::text[] AS old FROM events() ORDER BY key COLLATE "C", op;
+UPDATE parts SET region = 'b', id = 70 WHERE id = 53;
+SELECT op, key, rules, old FROM events();
 DROP TRIGGER refuse ON parts_b;
+MERGE INTO parts p USING (VALUES (70, 'a')) AS v (id, region) ON p.id = v.id
+	WHEN MATCHED THEN UPDATE SET region = v.region, id = 71;
+SELECT op, key, rules, old FROM events();
+-- Without a key but the partition's, by all that it holds.
+CREATE TABLE keyless (n integer, note text) PARTITION BY RANGE ((n + 0));
+CREATE TABLE keyless_1 PARTITION OF keyless FOR VALUES FROM (0) TO (10);
+CREATE TABLE keyless_2 PARTITION OF keyless FOR VALUES FROM (10) TO (20);
+CREATE FUNCTION refuse_unwanted() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN CASE WHEN NEW.note = 'unwanted' THEN NULL ELSE NEW END; END $$;
+CREATE TRIGGER refuse BEFORE INSERT ON keyless_2 FOR EACH ROW EXECUTE FUNCTION refuse_unwanted();
+SELECT notify.attach('keyless', $$'x'$$, key => '{n}');
+CALL add_rule('keyless', 'keyless');
+INSERT INTO keyless VALUES (1, 'unwanted'), (2, 'wanted');
+MERGE INTO keyless k USING (VALUES (1), (3), (2)) AS v (n) ON k.n = v.n
+	WHEN MATCHED THEN UPDATE SET n = k.n + 10 WHEN NOT MATCHED THEN INSERT VALUES (v.n, 'merged');
+SELECT op, key, new, old FROM events() ORDER BY key, op;
+DROP TABLE keyless;
 
 -- Moves inside moves: a trigger between the two halves that moves rows itself, and one that fails.
 CREATE TABLE wards (id integer, ward text, moves integer, PRIMARY KEY (id, ward)) PARTITION BY LIST (ward);

@@ -62,15 +62,22 @@ $publisher->safe_psql('postgres', q{
 	DELETE FROM asked WHERE id = 1;
 	INSERT INTO parts VALUES (1, 'a');
 	UPDATE parts SET region = 'b';
+	INSERT INTO parts VALUES (2, 'a'), (3, 'a');
+	BEGIN; DELETE FROM parts WHERE id = 2; INSERT INTO parts VALUES (4, 'b'); COMMIT;
+	DELETE FROM parts WHERE id = 4;
+	BEGIN; INSERT INTO asked VALUES (4, 'new'); DELETE FROM parts WHERE id = 3; DELETE FROM asked WHERE id = 4; COMMIT;
 	TRUNCATE asked;
 });
 $publisher->wait_for_catchup('shop');
-is(events('asked'), 'I 1, I 2, U 2, D 1, T', 'every applied change is captured where asked');
+is(events('asked'), 'I 1, I 2, U 2, D 1, I 4, D 4, T', 'every applied change is captured where asked');
 is(events('quiet'), '', 'nothing is where not asked');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM quiet'), '1', '... though it was applied');
-is(events('parts'), 'I 1|a, D 1|a, I 1|b', 'an applied move is the DELETE and the INSERT it was sent as');
+is(events('parts'), 'I 1|a, U 1|b, I 2|a, I 3|a, D 2|a, I 4|b, D 4|b, D 3|a',
+	'an applied move is an UPDATE, though sent as DELETE and INSERT; other deletes are what they are');
+is($node->safe_psql('postgres', q{SELECT string_agg(e.source::regclass || ' ' || e.op::text || ' ' || key, ', ' ORDER BY id) FROM notify.event e
+	WHERE xid = (SELECT xid FROM notify.event WHERE key = '3|a' AND op = 'D')}), 'asked I 4, parts D 3|a, asked D 4', '... in their order');
 wait_for_drain($node);
-is( $node->safe_psql('postgres', q{SELECT count(*) FROM notify.inbox}), '7',
+is( $node->safe_psql('postgres', q{SELECT count(*) FROM notify.inbox}), '14',
 	'and what was captured is delivered, the commit of the apply worker waking the planner');
 
 # Local writers are captured as ever; asked no more, the applied is not.
@@ -79,7 +86,7 @@ is(events('quiet'), 'I 10', 'a local writer is captured');
 $node->safe_psql('postgres', q{UPDATE notify.source SET on_replica = false WHERE relation = 'asked'::regclass});
 $publisher->safe_psql('postgres', q{INSERT INTO asked VALUES (3, 'new')});
 $publisher->wait_for_catchup('shop');
-is(events('asked'), 'I 1, I 2, U 2, D 1, T', 'switched off again');
+is(events('asked'), 'I 1, I 2, U 2, D 1, I 4, D 4, T', 'switched off again');
 $node->safe_psql('postgres', 'DROP SUBSCRIPTION shop');
 $publisher->stop;
 
@@ -87,7 +94,7 @@ $publisher->stop;
 $node->safe_psql('postgres', q{
 	BEGIN;
 	INSERT INTO quiet VALUES (20, 'prepared');
-	UPDATE parts SET region = 'a';
+	UPDATE parts SET region = 'a' WHERE id = 1;
 	PREPARE TRANSACTION 'later';
 });
 $node->safe_psql('postgres', q{INSERT INTO quiet VALUES (21, 'meanwhile')});
@@ -97,7 +104,7 @@ $node->start;
 is(events('quiet'), 'I 10, I 21', 'a prepared event is not seen');
 $node->safe_psql('postgres', q{COMMIT PREPARED 'later'});
 is(events('quiet'), 'I 10, I 20, I 21', 'it is there once committed, after a crash');
-is(events('parts'), 'I 1|a, D 1|a, I 1|b, U 1|a', 'with the row that moved');
+is(events('parts'), 'I 1|a, U 1|b, I 2|a, I 3|a, D 2|a, I 4|b, D 4|b, D 3|a, U 1|a', 'with the row that moved');
 ok( wait_for_sql($node, q{SELECT count(*) = 2 FROM notify.inbox i JOIN notify.message m ON m.id = i.message
 		WHERE m.event IN (SELECT id FROM notify.event WHERE key = '20' OR (key = '1|a' AND op = 'U'))}),
 	'and delivered');

@@ -1,0 +1,25 @@
+/*
+ * partner.h
+ *		Whether a DELETE and the INSERT after it are one row that moved.
+ */
+#ifndef NOTIFY_CAPTURE_PARTNER_H
+#define NOTIFY_CAPTURE_PARTNER_H
+
+#include "executor/tuptable.h"
+#include "utils/relcache.h"
+
+#include "capture/payload.h"
+
+extern void partner_install(void);
+
+/*
+ * A row left a partition and the same command put one into this relation next:
+ * is that the same row, whatever the rows hold?
+ */
+extern bool partner_is_certain(Relation relation);
+
+/* Do these two, of the row type of the relation, tell the same row by what they hold? */
+extern bool partner_is_same_row(const Payload *payload, Relation relation, TupleTableSlot *one,
+								TupleTableSlot *other);
+
+#endif
