@@ -149,7 +149,7 @@ pattern_raises(Node *pattern)
 	return escapes % 2 == 1;
 }
 
-static Node *
+Node *
 without_relabel(Node *node)
 {
 	while (IsA(node, RelabelType))

@@ -10,4 +10,7 @@
 /* True when evaluating this planned expression cannot raise, on any row. */
 extern bool bare_expression(Node *planned);
 
+/* What a change of type that changes no bits stands around. */
+extern Node *without_relabel(Node *node);
+
 #endif

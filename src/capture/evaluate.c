@@ -2,7 +2,8 @@
  * evaluate.c
  *		What the rules say about one row.
  *
- * Rules whose expressions are all bare are decided where they stand.  The others
+ * The filter (filter.c) has said which rules can want the row.  Of those,
+ * rules whose expressions are all bare are decided where they stand.  The others
  * are decided together in one internal subtransaction, each under its owner's
  * identity; when that fails, one by one, each in a subtransaction of its own, and
  * the one that raises is undecided.  The source's recipient expression is
@@ -18,6 +19,7 @@
 
 #include "capture/attempt.h"
 #include "capture/evaluate.h"
+#include "capture/filter.h"
 #include "capture/invalidate.h"
 #include "guc.h"
 
@@ -82,25 +84,26 @@ text_of(RuleSet *set, Expression *expression, char **result)
 	return true;
 }
 
-/* Point the set's expressions at the change. */
+/* Point the set's expressions, and the filter of its rules, at the change. */
 static void
 aim(RuleSet *set, const Change *change)
 {
 	ResetExprContext(set->econtext);
 	set->econtext->ecxt_outertuple = change->new;
 	set->econtext->ecxt_innertuple = change->old;
+	filter_aim(set->filters[change->op], change->new, change->old);
 }
 
 int
 evaluate_first(RuleSet *set, const Change *change)
 {
-	Rule **rules = set->by_op[change->op];
-	int	   i;
+	struct Filter *filter = set->filters[change->op];
+	int		i;
 
 	aim(set, change);
-	for (i = 0; i < set->wanted[change->op]; i++)
+	for (i = filter_next(filter, 0); i >= 0; i = filter_next(filter, i + 1))
 	{
-		Rule *rule = rules[i];
+		Rule *rule = set->by_op[change->op][i];
 
 		if (!concerns(rule, change))
 			continue;
@@ -325,10 +328,11 @@ decide_bare(Evaluation *evaluation, int first)
 {
 	RuleSet		 *set = evaluation->set;
 	const Change *change = evaluation->change;
+	const struct Filter *filter = set->filters[change->op];
 	int			  open = 0;
 	int			  i;
 
-	for (i = first; i < set->wanted[change->op]; i++)
+	for (i = first; i >= 0; i = filter_next(filter, i + 1))
 	{
 		Verdict *verdict = &evaluation->verdicts[evaluation->count];
 		Rule	*rule = set->by_op[change->op][i];

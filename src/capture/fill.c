@@ -25,6 +25,7 @@
 
 #include "capture/attempt.h"
 #include "capture/fill.h"
+#include "capture/filter.h"
 #include "capture/reader.h"
 
 enum
@@ -294,6 +295,7 @@ sort_by_op(RuleSet *set)
 		for (i = 0; i < set->rule_count; i++)
 			if (set->rules[i].ops & (1 << op))
 				set->by_op[op][set->wanted[op]++] = &set->rules[i];
+		set->filters[op] = filter_build(set, op);
 	}
 }
 

@@ -76,6 +76,7 @@ typedef struct RuleSet
 	Rule		   *rules;
 	int				wanted[CAPTURE_OPS]; /* how many rules look at this op */
 	Rule		  **by_op[CAPTURE_OPS];
+	struct Filter  *filters[CAPTURE_OPS]; /* which of by_op can want a row */
 	SourceRecipient recipient;
 	Payload		   *payload; /* NULL for emitted events */
 	ExprContext	   *econtext;
