@@ -14,9 +14,9 @@ CREATE TABLE notify.template (
 	subject		text,
 	body		text,
 	html		text,
-	provider_template jsonb CHECK (jsonb_typeof(provider_template) = 'object'),
 	weight		integer NOT NULL DEFAULT 1 CHECK (weight >= 0),
 	version		bigint NOT NULL,
+	provider_template jsonb CHECK (jsonb_typeof(provider_template) = 'object'),
 	PRIMARY KEY (name, channel, locale, variant)
 );
 
@@ -46,9 +46,9 @@ CREATE TABLE notify.template_version (
 	subject		text,
 	body		text,
 	html		text,
-	provider_template jsonb,
 	saved_at	timestamptz NOT NULL DEFAULT clock_timestamp(),
-	saved_by	text NOT NULL DEFAULT session_user
+	saved_by	text NOT NULL DEFAULT session_user,
+	provider_template jsonb
 );
 
 COMMENT ON TABLE notify.template_version IS

@@ -6,3 +6,7 @@
  * does the rest. ALTER TABLE of a log reaches its partitions by itself. A column that is
  * added comes last, so it stands last in sql/ too. Lines after "\then" run at the very end.
  */
+
+ALTER TABLE notify.template ADD COLUMN provider_template jsonb CHECK (jsonb_typeof(provider_template) = 'object');
+ALTER TABLE notify.template_version ADD COLUMN provider_template jsonb;
+DROP FUNCTION notify._template(bigint);
