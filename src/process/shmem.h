@@ -74,6 +74,14 @@ typedef enum WorkerCounter
 	COUNT_FAILED,
 	COUNT_IN_FLIGHT,			/* a gauge */
 	COUNT_MAX_IN_FLIGHT,		/* a gauge: the limit in force */
+	COUNT_CLAIMS,				/* claims that took something */
+	COUNT_SETTLES,				/* settlements */
+	COUNT_PLAN_US,				/* from here on: microseconds spent */
+	COUNT_CLAIM_US,
+	COUNT_SETTLE_US,
+	COUNT_COMMIT_US,
+	COUNT_RENDER_US,
+	COUNT_WIRE_US,
 	COUNT_KINDS
 } WorkerCounter;
 
