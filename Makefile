@@ -80,6 +80,10 @@ $(EXTENSION)--%--$(EXTVERSION).sql: $(SQL_FILES) $(wildcard sql/upgrade/*) Makef
 	sql/upgrade/generate $* $(SQL_FILES) >$@.tmp
 	mv $@.tmp $@
 
+# The library knows its release, to tell it from that of the objects in a database.
+src/process/release.o: notify_pg.control
+src/process/release.o: override CPPFLAGS += -DNOTIFY_RELEASE='"$(EXTVERSION)"'
+
 # Every object depends on its headers (written by -MMD) and on the flags here.
 -include $(OBJS:.o=.d) $(UNIT:.so=.d)
 $(OBJS) $(UNIT:.so=.o): Makefile

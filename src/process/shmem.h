@@ -59,6 +59,7 @@ typedef enum ExtensionFinding
 {
 	EXTENSION_UNKNOWN,
 	EXTENSION_PRESENT,
+	EXTENSION_OTHER_RELEASE,	/* last_error says which */
 	EXTENSION_ABSENT
 } ExtensionFinding;
 
