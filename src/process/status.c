@@ -33,6 +33,14 @@ static const char *const counter_names[] = {
 	[COUNT_FAILED] = "failed",
 	[COUNT_IN_FLIGHT] = "in_flight",
 	[COUNT_MAX_IN_FLIGHT] = "max_in_flight",
+	[COUNT_CLAIMS] = "claims",
+	[COUNT_SETTLES] = "settles",
+	[COUNT_PLAN_US] = "plan_us",
+	[COUNT_CLAIM_US] = "claim_us",
+	[COUNT_SETTLE_US] = "settle_us",
+	[COUNT_COMMIT_US] = "commit_us",
+	[COUNT_RENDER_US] = "render_us",
+	[COUNT_WIRE_US] = "wire_us",
 };
 
 StaticAssertDecl(lengthof(counter_names) == COUNT_KINDS, "every counter has a name");
