@@ -206,9 +206,9 @@ BEGIN
 	SELECT * INTO e FROM notify.event x WHERE x.xid = m.event_xid AND x.id = m.event;
 	SELECT * INTO t FROM notify._template(m.template_version);
 	data := notify._data(e, m.context);
-	subject := notify.render(t.subject, data);
-	body := notify.render(t.body, data);
-	html := notify.render(t.html, data, 'html');
+	subject := notify.render(t.subject, data, 'text', t.partials);
+	body := notify.render(t.body, data, 'text', t.partials);
+	html := notify.render(t.html, data, 'html', t.partials);
 END
 $$;
 

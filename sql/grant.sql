@@ -16,19 +16,19 @@ GRANT USAGE ON SCHEMA notify TO notify_admin, notify_app, notify_report, notify_
 
 -- Configuration and people
 GRANT SELECT, INSERT, UPDATE, DELETE ON notify.source, notify.category, notify.rule, notify.template,
-	notify.provider, notify.recipient, notify.address TO notify_admin;
+	notify.partial, notify.provider, notify.recipient, notify.address TO notify_admin;
 GRANT SELECT, INSERT, UPDATE, DELETE ON notify.recipient_source, notify.recipient_problem TO notify_admin;
 GRANT SELECT ON notify.recipient_former, notify.erasure TO notify_admin;
 GRANT INSERT, UPDATE, DELETE ON notify.secret TO notify_admin;
 GRANT SELECT (name) ON notify.secret TO notify_admin;
-GRANT SELECT ON notify.rule_version, notify.template_version, notify.reason TO notify_admin;
+GRANT SELECT ON notify.rule_version, notify.template_version, notify.partial_version, notify.reason TO notify_admin;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA notify TO notify_admin;
 GRANT EXECUTE ON FUNCTION notify.attach(regclass, text, text[], text[]), notify.detach(regclass),
 	notify.attach_recipients(regclass, text, text, text, text, jsonb, text[]), notify.detach_recipients(regclass),
 	notify.erase_recipient(text), notify.export_recipient(text),
 	notify.emit(text, text, jsonb, text), notify.send(text, text, jsonb, text, text[], text, timestamptz),
 	notify.cancel(bigint, text), notify.redrive(timestamptz, timestamptz, text, text),
-	notify.replay(text, timestamptz, timestamptz), notify.arm(), notify.hold(text), notify.render(text, jsonb, text, jsonb), notify.now(), notify.id_time(bigint), notify.time_id(timestamptz),
+	notify.replay(text, timestamptz, timestamptz), notify.arm(), notify.hold(text), notify.render(text, jsonb, text, jsonb), notify.sms_length(text), notify.preview(text, jsonb, text), notify.now(), notify.id_time(bigint), notify.time_id(timestamptz),
 	notify.status(), notify.explain(bigint), notify.explain(regclass, text), notify.content(bigint),
 	notify._workers(), notify._preloaded() TO notify_admin;
 -- What the checks behind a save call with the saver's own rights
@@ -39,7 +39,8 @@ GRANT EXECUTE ON FUNCTION notify._check_channel(text), notify._saver(regrole, re
 	notify._check_expression(regclass, text, text, regrole, text),
 	notify._check_query(regclass, text, text, regrole, text),
 	notify._check_rule_parts(notify.rule), notify._check_rule_sql(notify.rule),
-	notify._check_template_part(text, text), notify._check_liquid(text),
+	notify._check_template_part(text, text), notify._check_liquid(text), notify._liquid_partials(text),
+	notify._template_sources(notify.template), notify._bind_partials(text[]),
 	notify._check_provider(text, jsonb), notify._check_address(text, text) TO notify_admin;
 -- What attach_recipients() does with the attacher's own rights
 GRANT EXECUTE ON FUNCTION notify._recipient_columns(notify.recipient_source),
@@ -66,7 +67,7 @@ GRANT EXECUTE ON FUNCTION notify.status(), notify.explain(bigint), notify.explai
 GRANT SELECT ON notify.recipient_source, notify.recipient_problem, notify.erasure TO notify_report;
 
 -- Workers
-GRANT SELECT ON notify.event, notify.rule_version, notify.template_version, notify.template, notify.category,
+GRANT SELECT ON notify.event, notify.rule_version, notify.template_version, notify.partial_version, notify.template, notify.category,
 	notify.recipient, notify.secret, notify.source, notify.rule TO notify_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON notify.message, notify.outcome, notify.ready, notify.scheduled,
 	notify.idempotency, notify.inbox, notify.cursor, notify.backlog, notify.mark TO notify_worker;
@@ -74,7 +75,7 @@ GRANT SELECT, UPDATE ON notify.address, notify.provider, notify.rule TO notify_w
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA notify TO notify_worker;
 GRANT EXECUTE ON FUNCTION notify._plan(integer), notify._maintain(), notify._claim(integer, bigint, integer[], bigint[], integer[], interval, integer),
 	notify._settle(integer, bigint, tid[], bigint[], text[], integer[], text[], text[], bigint[], integer[], text[], text[]),
-	notify._rescue(integer, bigint), notify._providers(), notify._config_version(), notify._template(bigint) TO notify_worker;
+	notify._rescue(integer, bigint), notify._providers(), notify._config_version(), notify._template(bigint), notify._partials(jsonb) TO notify_worker;
 GRANT SELECT ON notify._serving TO notify_worker;
 GRANT SELECT ON notify.instance, notify.origin TO notify_worker, notify_report, notify_admin;
 -- and what these call with the worker's own rights
@@ -105,9 +106,9 @@ DECLARE
 BEGIN
 	FOREACH configuration IN ARRAY ARRAY[
 		'notify.source', 'notify.category', 'notify.rule', 'notify.rule_version',
-		'notify.template', 'notify.template_version', 'notify.provider',
+		'notify.template', 'notify.template_version', 'notify.partial', 'notify.partial_version', 'notify.provider',
 		'notify.recipient', 'notify.address', 'notify.recipient_source', 'notify.recipient_problem', 'notify.origin',
-		'notify.rule_version_id_seq', 'notify.template_version_id_seq',
+		'notify.rule_version_id_seq', 'notify.template_version_id_seq', 'notify.partial_version_id_seq',
 		'notify.rule_id_seq', 'notify.provider_id_seq']
 	LOOP
 		PERFORM pg_catalog.pg_extension_config_dump(configuration, '');

@@ -344,6 +344,12 @@ COMMENT ON FUNCTION notify._check_query(regclass, text, text, regrole, text) IS
 'Raises, with the position, unless an audience or context query can run as its owner. Internal.';
 
 -- The parts of a rule that must be there and name things that are there.
+CREATE FUNCTION notify._query_columns(relation regclass, query text, kind text, owner regrole, search_path text) RETURNS text[]
+LANGUAGE c AS 'MODULE_PATHNAME', 'notify_query_columns';
+
+COMMENT ON FUNCTION notify._query_columns(regclass, text, text, regrole, text) IS
+'The names of the columns an audience or context query gives. Internal.';
+
 CREATE FUNCTION notify._check_rule_parts(r notify.rule) RETURNS void
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -528,6 +534,10 @@ BEGIN
 			NEW.channels, NEW.priority, NEW.delay, NEW.dedupe_key, NEW.cancel_key, NEW.expires,
 			NEW.owner, NEW.search_path)
 	ON CONFLICT (id) DO NOTHING;
+	IF FOUND AND NEW.action = 'notify' THEN
+		PERFORM notify._warn_variables(NEW.name, t.version)
+		FROM notify.template t WHERE t.name = NEW.template;
+	END IF;
 	RETURN NULL;
 END
 $$;

@@ -8,6 +8,19 @@
  */
 \echo Use "CREATE EXTENSION notify_pg" to load this file. \quit
 
+-- What goes out is UTF-8, and in most languages nothing less can hold it.
+DO $$
+BEGIN
+	IF pg_catalog.getdatabaseencoding() <> 'UTF8' THEN
+		RAISE EXCEPTION 'notify_pg needs a database whose encoding is UTF8'
+			USING ERRCODE = 'feature_not_supported',
+				  DETAIL = pg_catalog.format('The encoding of database "%s" is %s.', pg_catalog.current_database(),
+											 pg_catalog.getdatabaseencoding()),
+				  HINT = 'CREATE DATABASE ... ENCODING ''UTF8'' TEMPLATE template0, and move the data there with pg_dump.';
+	END IF;
+END
+$$;
+
 DO $$
 DECLARE
 	role text;
@@ -21,32 +34,6 @@ BEGIN
 	IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'notify_worker') THEN
 		-- No password: a background worker needs none, and nobody else can use it.
 		CREATE ROLE notify_worker LOGIN PASSWORD NULL;
-	END IF;
-END
-$$;
-
--- The release of the library that is running, which these objects must be of.
-CREATE FUNCTION notify._library_release() RETURNS text
-LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'notify_library_release';
-
-COMMENT ON FUNCTION notify._library_release() IS
-'The release of the library this session runs. Internal.';
-
-DO $$
-DECLARE
-	library text := 'an earlier release';
-	wanted text := (SELECT e.extversion FROM pg_catalog.pg_extension e WHERE e.extname = 'notify_pg');
-BEGIN
-	BEGIN
-		library := notify._library_release();
-	EXCEPTION WHEN undefined_function THEN
-		NULL;
-	END;
-	IF library <> wanted THEN
-		RAISE EXCEPTION 'the server still runs another release of the library of notify_pg'
-			USING ERRCODE = 'object_not_in_prerequisite_state',
-				  DETAIL = pg_catalog.format('The library is of %s, the objects would be of %s.', library, wanted),
-				  HINT = 'Restart the server, so that it loads the library that is installed; then run the statement again.';
 	END IF;
 END
 $$;

@@ -48,7 +48,8 @@ CREATE TABLE notify.template_version (
 	html		text,
 	saved_at	timestamptz NOT NULL DEFAULT clock_timestamp(),
 	saved_by	text NOT NULL DEFAULT session_user,
-	provider_template jsonb
+	provider_template jsonb,
+	partials	jsonb NOT NULL DEFAULT '{}'
 );
 
 COMMENT ON TABLE notify.template_version IS
@@ -62,46 +63,34 @@ COMMENT ON COLUMN notify.template_version.subject IS 'As in notify.template.';
 COMMENT ON COLUMN notify.template_version.body IS 'As in notify.template.';
 COMMENT ON COLUMN notify.template_version.html IS 'As in notify.template.';
 COMMENT ON COLUMN notify.template_version.provider_template IS 'As in notify.template.';
+COMMENT ON COLUMN notify.template_version.partials IS 'The partials it uses, directly or not, as they were: name to notify.partial_version.id.';
 COMMENT ON COLUMN notify.template_version.saved_at IS 'When it was saved.';
 COMMENT ON COLUMN notify.template_version.saved_by IS 'The session''s role that saved it.';
 
 ALTER TABLE notify.template ADD CONSTRAINT template_version_fkey
 	FOREIGN KEY (version) REFERENCES notify.template_version DEFERRABLE INITIALLY DEFERRED;
 
--- Raises unless one part of a template parses, naming the part.
-CREATE FUNCTION notify._check_template_part(part text, source text) RETURNS void
-LANGUAGE plpgsql
+-- All of a template that is Liquid.
+CREATE FUNCTION notify._template_sources(t notify.template) RETURNS text[]
+LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-	state text;
-	message text;
-	detail text;
-	hint text;
-BEGIN
-	PERFORM notify._check_liquid(source);
-EXCEPTION WHEN OTHERS THEN
-	GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT,
-		detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
-	IF hint = '' THEN
-		RAISE EXCEPTION '%: %', part, message USING ERRCODE = state, DETAIL = detail;
-	END IF;
-	RAISE EXCEPTION '%: %', part, message USING ERRCODE = state, DETAIL = detail, HINT = hint;
-END
+	SELECT array_remove(ARRAY[t.subject, t.body, t.html], NULL)
+		|| ARRAY(SELECT s.source #>> '{}'
+				 FROM jsonb_path_query(t.provider_template, 'strict $.** ? (@.type() == "string")') AS s (source));
 $$;
 
-COMMENT ON FUNCTION notify._check_template_part(text, text) IS
-'Parses one part of a template; errors name the part. Internal.';
+COMMENT ON FUNCTION notify._template_sources(notify.template) IS 'The Liquid sources of a template. Internal.';
 
 CREATE FUNCTION notify._check_template() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	restored boolean := TG_OP = 'INSERT' AND NEW.version IS NOT NULL AND notify._is_superuser();
+	bound jsonb;
 BEGIN
-	IF restored THEN
-		RETURN NEW;
+	IF TG_OP = 'INSERT' AND NEW.version IS NOT NULL AND notify._is_superuser() THEN
+		RETURN NEW;			-- a restore
 	END IF;
 	PERFORM notify._check_channel(NEW.channel);
 	IF NEW.provider_template IS NOT NULL AND NEW.channel = 'inbox' THEN
@@ -132,8 +121,10 @@ BEGIN
 	WHERE p.source IS NOT NULL;
 	PERFORM notify._check_template_part('provider_template', s.source #>> '{}')
 	FROM jsonb_path_query(NEW.provider_template, 'strict $.** ? (@.type() == "string")') AS s (source);
+	bound := notify._bind_partials(notify._template_sources(NEW));
 	IF TG_OP = 'INSERT' OR to_jsonb(NEW) - '{version,weight}'::text[]
-		<> to_jsonb(OLD) - '{version,weight}'::text[] THEN
+		<> to_jsonb(OLD) - '{version,weight}'::text[]
+		OR bound IS DISTINCT FROM (SELECT v.partials FROM notify.template_version v WHERE v.id = OLD.version) THEN
 		NEW.version := nextval('notify.template_version_id_seq');
 	ELSE
 		NEW.version := OLD.version;
@@ -151,10 +142,15 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	PERFORM notify._check_trigger_table(TG_RELID, 'notify.template');
-	INSERT INTO notify.template_version (id, name, channel, locale, variant, subject, body, html, provider_template)
+	INSERT INTO notify.template_version (id, name, channel, locale, variant, subject, body, html, provider_template,
+										 partials)
 	VALUES (NEW.version, NEW.name, NEW.channel, NEW.locale, NEW.variant, NEW.subject, NEW.body, NEW.html,
-			NEW.provider_template)
+			NEW.provider_template, notify._bind_partials(notify._template_sources(NEW)))
 	ON CONFLICT (id) DO NOTHING;
+	IF FOUND THEN
+		PERFORM notify._warn_variables(r.name, NEW.version)
+		FROM notify.rule r WHERE r.template = NEW.name AND r.action = 'notify';
+	END IF;
 	RETURN NULL;
 END
 $$;
@@ -162,6 +158,8 @@ $$;
 COMMENT ON FUNCTION notify._save_template_version() IS
 'Writes a saved template''s row of notify.template_version. Internal.';
 
+CREATE TRIGGER template_lock BEFORE INSERT OR UPDATE ON notify.template
+	FOR EACH STATEMENT EXECUTE FUNCTION notify._lock_words();
 CREATE TRIGGER template_check BEFORE INSERT OR UPDATE ON notify.template
 	FOR EACH ROW EXECUTE FUNCTION notify._check_template();
 CREATE TRIGGER template_save_version AFTER INSERT OR UPDATE ON notify.template
@@ -187,11 +185,169 @@ COMMENT ON FUNCTION notify._locale_chain(text) IS
 'Where words for a locale are looked for, best first (RFC 4647 lookup, then "default"). NULL: default alone. Internal.';
 
 -- The words of a version, for the dispatcher's cache.
-CREATE FUNCTION notify._template(version bigint, OUT subject text, OUT body text, OUT html text, OUT provider_template jsonb)
+CREATE FUNCTION notify._template(version bigint, OUT subject text, OUT body text, OUT html text, OUT provider_template jsonb,
+								 OUT partials jsonb)
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT v.subject, v.body, v.html, v.provider_template FROM notify.template_version v WHERE v.id = version;
+	SELECT v.subject, v.body, v.html, v.provider_template, notify._partials(v.partials)
+	FROM notify.template_version v WHERE v.id = version;
 $$;
 
-COMMENT ON FUNCTION notify._template(bigint) IS 'The words of a template version. Internal.';
+COMMENT ON FUNCTION notify._template(bigint) IS
+'The words of a template version, with the sources of the partials it uses. Internal.';
+
+/*
+ * What a template finds when a rule plans its message: a row for each name,
+ * with its members (NULL: any); a row without a name when there may be others.
+ */
+CREATE FUNCTION notify._rule_supplies(rule text) RETURNS TABLE (root text, members text[])
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	r notify.rule;
+	row_columns text[];
+BEGIN
+	SELECT * INTO STRICT r FROM notify.rule x WHERE x.name = rule;
+	SELECT array_agg(a.attname::text) INTO row_columns
+	FROM pg_attribute a
+	LEFT JOIN notify.source s ON s.relation = a.attrelid
+	WHERE a.attrelid = r.source AND a.attnum > 0 AND NOT a.attisdropped
+	  AND (s.columns IS NULL OR a.attname = ANY (s.key)
+		   OR CASE WHEN s.columns[1] LIKE '-%' THEN '-' || a.attname <> ALL (s.columns) ELSE a.attname = ANY (s.columns) END);
+	RETURN QUERY
+	VALUES ('new', row_columns), ('old', row_columns), ('event', '{id,type,key,op,at}'::text[]),
+		   ('recipient', '{id,name,locale,time_zone,attributes}'::text[]),
+		   (CASE WHEN r.source IS NOT NULL THEN 'new' END, row_columns);
+	RETURN QUERY
+	SELECT c, NULL::text[]
+	FROM (VALUES ('audience', r.audience), ('context', r.context)) AS q (kind, query)
+	CROSS JOIN LATERAL unnest(notify._query_columns(r.source, q.query, q.kind, r.owner, r.search_path)) AS c
+	WHERE q.query IS NOT NULL;
+END
+$$;
+
+COMMENT ON FUNCTION notify._rule_supplies(text) IS
+'The names a rule''s messages give their template, and the members of each (NULL: any). A row without a name: there may be more. Internal.';
+
+-- Warns about what a template version reads and a rule cannot supply.
+CREATE FUNCTION notify._warn_variables(rule text, version bigint) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	supplied jsonb;
+	v record;
+	near text;
+BEGIN
+	BEGIN
+		SELECT jsonb_object_agg(coalesce(s.root, ''), to_jsonb(s.members)) INTO supplied
+		FROM notify._rule_supplies(rule) AS s;
+	EXCEPTION WHEN OTHERS THEN
+		RETURN;				-- what is wrong with the rule is said elsewhere
+	END;
+	FOR v IN
+		SELECT DISTINCT ON (x.root, x.member) x.*, w.name, w.channel, w.locale, p.part
+		FROM notify.template_version w
+		CROSS JOIN LATERAL (VALUES (1, 'subject', w.subject), (2, 'body', w.body), (3, 'html', w.html)) AS p (n, part, source)
+		CROSS JOIN LATERAL notify._liquid_variables(p.source, notify._partials(w.partials)) AS x
+		WHERE w.id = version AND p.source IS NOT NULL
+		ORDER BY x.root, x.member, p.n
+	LOOP
+		CONTINUE WHEN NOT (supplied ? v.root) AND supplied ? '';
+		CONTINUE WHEN supplied ? v.root AND (v.member IS NULL OR supplied -> v.root = 'null' OR supplied -> v.root ? v.member);
+		near := CASE WHEN supplied ? v.root
+					 THEN v.root || '.' || notify._similar_name(v.member, ARRAY(SELECT jsonb_array_elements_text(supplied -> v.root)))
+					 ELSE coalesce(concat_ws('.', notify._similar_name(v.root, ARRAY(SELECT jsonb_object_keys(supplied))), v.member),
+								   (SELECT o.key || '.' || v.root FROM jsonb_each(supplied) AS o
+									WHERE o.value ? v.root ORDER BY o.key <> 'new', o.key LIMIT 1)) END;
+		RAISE WARNING 'template "%" uses "%", which rule "%" does not supply', v.name, concat_ws('.', v.root, v.member), rule
+			USING DETAIL = format('%s (%s, %s), line %s, column %s: it will be empty.',
+								  coalesce('Partial "' || v.partial || '" in ' || v.part, initcap(v.part)),
+								  v.channel, v.locale, v.line, v.col),
+				  HINT = coalesce('Perhaps you meant "' || near || '".',
+								  'Let the rule''s context give it, or take it out.');
+	END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION notify._warn_variables(text, bigint) IS
+'Raises a warning for every variable of a template version that a rule does not supply, with the name that may have been meant. Internal.';
+
+-- src/liquid/missing.c
+CREATE FUNCTION notify._render_noting(template text, data jsonb, format text, partials jsonb, OUT words text, OUT missing text[])
+LANGUAGE C STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'notify_render_noting';
+
+COMMENT ON FUNCTION notify._render_noting(text, jsonb, text, jsonb) IS
+'As render(), and what was put out although the data does not have it. Internal.';
+
+-- One part of a template, and what is wrong with it: an error, or what the data lacks.
+CREATE FUNCTION notify._preview_part(part text, source text, data jsonb, format text, partials jsonb,
+									 OUT words text, OUT problems text[])
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	message text;
+	detail text;
+	place text;
+BEGIN
+	SELECT r.words, ARRAY(SELECT part || ': ' || m FROM unnest(r.missing) AS m)
+	INTO words, problems
+	FROM notify._render_noting(source, data, format, partials) AS r;
+EXCEPTION WHEN data_exception OR program_limit_exceeded OR syntax_error_or_access_rule_violation
+	OR feature_not_supported OR external_routine_exception THEN
+	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, place = PG_EXCEPTION_CONTEXT;
+	problems := ARRAY[format('%s: %s (%s)%s', part, message, split_part(place, E'\n', 1), coalesce(': ' || nullif(detail, ''), ''))];
+END
+$$;
+
+COMMENT ON FUNCTION notify._preview_part(text, text, jsonb, text, jsonb) IS
+'One part of a template, rendered, and what is wrong with it. Internal.';
+
+CREATE FUNCTION notify.preview(template text, data jsonb, locale text DEFAULT NULL)
+RETURNS TABLE (channel text, subject text, body text, html text, problems text[],
+			   found_locale text, variant text, segments integer)
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	wanted text := coalesce(locale, data #>> '{recipient,locale}');
+	chain text[] := notify._locale_chain(wanted);
+BEGIN
+	IF NOT EXISTS (SELECT FROM notify.template t WHERE t.name = template) THEN
+		RAISE EXCEPTION 'template "%" does not exist', template
+			USING ERRCODE = 'no_data_found',
+				  DETAIL = 'No row of notify.template has this name.';
+	END IF;
+	IF jsonb_typeof(data) <> 'object' THEN
+		RAISE EXCEPTION 'data of a template must be a JSON object'
+			USING ERRCODE = 'invalid_parameter_value';
+	END IF;
+	IF locale IS NOT NULL THEN
+		data := data || jsonb_build_object('recipient', CASE jsonb_typeof(data -> 'recipient') WHEN 'object' THEN data -> 'recipient'
+														ELSE '{}' END || jsonb_build_object('locale', locale));
+	END IF;
+	RETURN QUERY
+	SELECT c.channel, s.words, b.words, h.words,
+		   CASE WHEN t.name IS NULL THEN ARRAY[format('no words for %s', concat_ws(', ', VARIADIC chain))]
+				ELSE coalesce(s.problems, '{}') || coalesce(b.problems, '{}') || coalesce(h.problems, '{}') END,
+		   t.locale, t.variant,
+		   CASE WHEN c.channel = 'sms' THEN (notify.sms_length(b.words)).segments END
+	FROM (SELECT DISTINCT x.channel, (SELECT o.locale FROM notify.template o
+									  WHERE o.name = template AND o.channel = x.channel AND lower(o.locale) = ANY (chain)
+									  ORDER BY array_position(chain, lower(o.locale)) LIMIT 1) AS locale
+		  FROM notify.template x WHERE x.name = template) AS c
+	LEFT JOIN notify.template t ON t.name = template AND t.channel = c.channel AND t.locale = c.locale
+	LEFT JOIN LATERAL notify._template(t.version) AS w ON t.name IS NOT NULL
+	LEFT JOIN LATERAL notify._preview_part('subject', w.subject, data, 'text', w.partials) AS s ON w.subject IS NOT NULL
+	LEFT JOIN LATERAL notify._preview_part('body', w.body, data, 'text', w.partials) AS b ON w.body IS NOT NULL
+	LEFT JOIN LATERAL notify._preview_part('html', w.html, data, 'html', w.partials) AS h ON w.html IS NOT NULL
+	ORDER BY c.channel, t.variant;
+END
+$$;
+
+COMMENT ON FUNCTION notify.preview(text, jsonb, text) IS
+'What a template says on each of its channels with this data, sending nothing. locale: as if the recipient had it (NULL: data.recipient.locale). problems: errors in rendering and what the data does not have; empty when there are none. found_locale, variant: the row of notify.template; NULL when none suits the locale. segments: how many an SMS takes (see sms_length). P0002 when there is no such template.';

@@ -3,7 +3,8 @@
  *		From a claimed message to the words that go out.
  *
  * A template version never changes, so what was read and compiled once is
- * good for ever.  The cache keeps CACHE_SIZE of them, and beyond that the ones
+ * good for ever; that goes for the partials it was saved with, too.  The cache
+ * keeps CACHE_SIZE of them, or CACHE_MEMORY bytes, and beyond that the ones
  * that messages at hand refer to; the longest unused goes first.
  *
  * Texts are read in the claiming transaction and compiled outside of it, when
@@ -22,6 +23,7 @@
 #include "liquid/liquid.h"
 
 #define CACHE_SIZE	256
+#define CACHE_MEMORY	((Size) 64 * 1024 * 1024)
 
 typedef enum WordsPart
 {
@@ -39,6 +41,8 @@ typedef struct Words
 	MemoryContext compiled_cxt; /* NULL until the first attempt */
 	bool		compiled;
 	LiquidTemplate *template[PARTS];
+	Jsonb	   *partials;		/* the sources of those it uses */
+	LiquidLibrary *library;
 } Words;
 
 typedef struct WordsEntry
@@ -77,7 +81,8 @@ make_space(void)
 {
 	dlist_node *node = dlist_is_empty(&recent) ? NULL : dlist_tail_node(&recent);
 
-	while (node && hash_get_num_entries(cache) >= CACHE_SIZE)
+	while (node && (hash_get_num_entries(cache) >= CACHE_SIZE ||
+					MemoryContextMemAllocated(cache_cxt, true) > CACHE_MEMORY))
 	{
 		Words	   *words = dlist_container(Words, node, node);
 
@@ -85,6 +90,19 @@ make_space(void)
 		if (words->jobs == 0)
 			forget(words);
 	}
+}
+
+/* The last column of the row just read. */
+static void
+read_partials(Words *words)
+{
+	MemoryContext caller = MemoryContextSwitchTo(words->cxt);
+	bool		isnull;
+	Datum		partials = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, PARTS + 1, &isnull);
+
+	if (!isnull)
+		words->partials = DatumGetJsonbPCopy(partials);
+	MemoryContextSwitchTo(caller);
 }
 
 static void
@@ -97,7 +115,7 @@ read_source(Words *words)
 
 	if (plan == NULL)
 	{
-		plan = SPI_prepare("SELECT subject, body, html FROM notify._template($1)", 1, types);
+		plan = SPI_prepare("SELECT subject, body, html, partials FROM notify._template($1)", 1, types);
 		if (plan == NULL)
 			elog(ERROR, "could not prepare reading templates: %s",
 				 SPI_result_code_string(SPI_result));
@@ -113,6 +131,8 @@ read_source(Words *words)
 		any |= text != NULL;
 	}
 	words->found = any;
+	if (any)
+		read_partials(words);
 	SPI_freetuptable(SPI_tuptable);
 }
 
@@ -172,6 +192,7 @@ compile(Words *words)
 	for (int part = 0; part < PARTS; part++)
 		words->template[part] = words->source[part] == NULL ? NULL :
 			liquid_parse(words->source[part], strlen(words->source[part]));
+	words->library = words->partials ? liquid_library(words->partials) : NULL;
 	words->compiled = true;
 	MemoryContextSwitchTo(caller);
 }
@@ -186,7 +207,7 @@ fill(Job *job, WordsPart part)
 		return NULL;
 	initStringInfo(&out);
 	liquid_render(template, job->letter.data,
-				  part == PART_HTML ? LIQUID_HTML : LIQUID_TEXT, NULL, &out);
+				  part == PART_HTML ? LIQUID_HTML : LIQUID_TEXT, job->words->library, &out);
 	job_grow(job, out.len);
 	return out.data;
 }

@@ -162,13 +162,17 @@ call_filter(LiquidRender *r, const LiquidCall *call, LiquidValue input)
 	LiquidArguments args;
 
 	args.count = 0;
-	args.named = liquid_nil();
+	args.given = 0;
 	for (int i = 0; i < call->count; i++)
 	{
-		LiquidValue v = liquid_evaluate(r, call->arguments[i].value);
+		const LiquidArgument *a = &call->arguments[i];
+		LiquidValue v = liquid_evaluate(r, a->value);
 
-		if (call->arguments[i].name.text)
-			args.named = v;
+		if (a->name.text)
+		{
+			args.named[a->slot] = v;
+			args.given |= 1U << a->slot;
+		}
 		else
 			args.values[args.count++] = filter_input(v);
 	}

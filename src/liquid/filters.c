@@ -9,6 +9,7 @@
 
 #include "liquid/filters.h"
 #include "liquid/parser.h"
+#include "liquid/similar.h"
 
 static const LiquidFilter *const tables[] = {
 	liquid_string_filters, liquid_escape_filters, liquid_math_filters,
@@ -25,41 +26,16 @@ liquid_find_filter(LiquidName name)
 	return NULL;
 }
 
-/* How many characters two names have in common, from the front and the back. */
-static int
-likeness(LiquidName name, const char *other)
-{
-	int			len = strlen(other);
-	int			front = 0;
-	int			back = 0;
-
-	while (front < name.len && front < len && name.text[front] == other[front])
-		front++;
-	while (back < name.len - front && back < len - front &&
-		   name.text[name.len - 1 - back] == other[len - 1 - back])
-		back++;
-	return front + back;
-}
-
 /* A hint, or NULL when no filter's name is like this one. */
 const char *
 liquid_similar_filter(LiquidName name)
 {
-	const char *best = NULL;
-	int			most = 0;
+	Similar		best = {name.text, name.len};
 
 	for (int i = 0; i < lengthof(tables); i++)
 		for (const LiquidFilter *f = tables[i]; f->name; f++)
-		{
-			int			common = likeness(name, f->name);
-
-			if (common > most && common * 3 >= 2 * Max(name.len, (int) strlen(f->name)))
-			{
-				most = common;
-				best = f->name;
-			}
-		}
-	return best ? psprintf("Perhaps you meant \"%s\".", best) : NULL;
+			similar_try(&best, f->name);
+	return best.found ? psprintf("Perhaps you meant \"%s\".", best.found) : NULL;
 }
 
 const char *
@@ -71,6 +47,20 @@ liquid_filter_usage(const LiquidFilter *f)
 		return psprintf(f->min_arguments == 1 ? "It takes %d argument." : "It takes %d arguments.",
 						f->min_arguments);
 	return psprintf("It takes %d to %d arguments.", f->min_arguments, f->max_arguments);
+}
+
+/* Which arguments it knows by name: a hint, or NULL when there is none. */
+const char *
+liquid_named_usage(const LiquidFilter *f)
+{
+	StringInfoData names;
+
+	if (f->named == NULL)
+		return NULL;
+	initStringInfo(&names);
+	for (int i = 0; f->named[i]; i++)
+		appendStringInfo(&names, i == 0 ? "\"%s\"" : ", \"%s\"", f->named[i]);
+	return psprintf("It knows %s.", names.data);
 }
 
 /* The data does not suit the filter. */

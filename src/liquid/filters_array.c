@@ -176,7 +176,7 @@ filter_uniq(LiquidRender *r, LiquidValue input, const LiquidArguments *args)
 static LiquidValue
 filter_default(LiquidRender *r, LiquidValue input, const LiquidArguments *args)
 {
-	bool		allow_false = liquid_is_true(args->named);
+	bool		allow_false = liquid_is_true(liquid_named(args, 0));
 	bool		missing = allow_false ? liquid_is_nil(input) : !liquid_is_true(input);
 	LiquidValue empty = {.kind = LIQUID_EMPTY};
 
@@ -185,10 +185,12 @@ filter_default(LiquidRender *r, LiquidValue input, const LiquidArguments *args)
 	return args->count > 0 ? args->values[0] : liquid_string("", 0);
 }
 
+static const char *const default_names[] = {"allow_false", NULL};
+
 const LiquidFilter liquid_array_filters[] = {
 	{"compact", filter_compact, 0, 1},
 	{"concat", filter_concat, 1, 1},
-	{"default", filter_default, 0, 1, "allow_false"},
+	{"default", filter_default, 0, 1, default_names},
 	{"first", filter_first, 0, 0},
 	{"join", filter_join, 0, 1},
 	{"last", filter_last, 0, 0},

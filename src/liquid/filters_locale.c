@@ -126,11 +126,81 @@ filter_time(LiquidRender *r, LiquidValue input, const LiquidArguments *args)
 	return liquid_format_time(liquid_locale(r), liquid_zone(r), NULL, style, t.seconds);
 }
 
+/* How the time stands to now, or to the time given. */
+static LiquidValue
+filter_relative_time(LiquidRender *r, LiquidValue input, const LiquidArguments *args)
+{
+	LiquidValue base = args->count > 0 ? args->values[0] : liquid_cstring("now");
+	LiquidTime	t;
+	LiquidTime	from;
+
+	if (!to_time(r, input, &t))
+		return input;
+	if (!to_time(r, base, &from))
+		liquid_filter_error("filter \"relative_time\" cannot read \"%s\" as a time",
+							liquid_clip_value(base));
+	return liquid_relative_time(liquid_locale(r), &t, &from);
+}
+
+/* The form for n, where # stands for the number and ## for #. */
+static LiquidValue
+fill_form(LiquidRender *r, LiquidValue form, const char *digits)
+{
+	LiquidValue number = liquid_nil();
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	for (int i = 0; i < form.len; i++)
+	{
+		char		c = form.u.string[i];
+		bool		twice = c == '#' && i + 1 < form.len && form.u.string[i + 1] == '#';
+
+		if (c != '#' || twice)
+		{
+			appendStringInfoChar(&buf, c);
+			i += twice;
+			continue;
+		}
+		if (liquid_is_nil(number))
+			number = liquid_format_number(liquid_locale(r), NUMBER_PLAIN, NULL, -1, digits);
+		appendBinaryStringInfo(&buf, number.u.string, number.len);
+		liquid_check_text(&buf);
+	}
+	return liquid_string(buf.data, buf.len);
+}
+
+/* "zero", when given, is for 0 in every language; "other" for what has no form of its own. */
+static LiquidValue
+filter_plural(LiquidRender *r, LiquidValue input, const LiquidArguments *args)
+{
+	LiquidValue n;
+	char	   *digits;
+	int			form;
+
+	if (liquid_is_nil(input))
+		return input;
+	n = need_number(input, "plural");
+	digits = liquid_number_digits(n);
+	form = liquid_plural(liquid_locale(r), digits, liquid_is_true(liquid_named(args, PLURAL_OTHER + 1)));
+	if (args->given & (1U << PLURAL_ZERO) && liquid_compare_numbers(n, liquid_integer(0)) == 0)
+		form = PLURAL_ZERO;
+	if (!(args->given & (1U << form)))
+		form = PLURAL_OTHER;	/* which must be there */
+	return fill_form(r, liquid_text(args->named[form]), digits);
+}
+
+/* In the order of LiquidPlural. */
+static const char *const plural_names[] = {
+	"zero", "one", "two", "few", "many", "other", "ordinal", NULL
+};
+
 const LiquidFilter liquid_locale_filters[] = {
 	{"date", filter_date, 1, 1},
 	{"money", filter_money, 1, 1},
 	{"number", filter_number, 0, 1},
 	{"percent", filter_percent, 0, 1},
+	{"plural", filter_plural, 0, 0, plural_names, "other"},
+	{"relative_time", filter_relative_time, 0, 1},
 	{"time", filter_time, 0, 1},
 	{NULL}
 };

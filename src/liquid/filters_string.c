@@ -82,6 +82,26 @@ filter_rstrip(LiquidRender *r, LiquidValue input, const LiquidArguments *args)
 	return liquid_strip(liquid_text(input), false, true);
 }
 
+/* Words with one space between them. */
+static LiquidValue
+filter_squish(LiquidRender *r, LiquidValue input, const LiquidArguments *args)
+{
+	LiquidValue text = liquid_text(input);
+	StringInfoData buf;
+	LiquidValue word;
+
+	if (liquid_is_nil(input))
+		return input;
+	initStringInfo(&buf);
+	for (int at = 0; liquid_next_word(text, &at, &word);)
+	{
+		if (buf.len > 0)
+			appendStringInfoChar(&buf, ' ');
+		appendBinaryStringInfo(&buf, word.u.string, word.len);
+	}
+	return finish(&buf);
+}
+
 /* Line ends, with or without a carriage return, become "by". */
 static LiquidValue
 replace_newlines(LiquidValue text, const char *by)
@@ -222,6 +242,13 @@ filter_truncate(LiquidRender *r, LiquidValue input, const LiquidArguments *args)
 	return join_two(liquid_substring(text, 0, Max(keep, 0)), tail);
 }
 
+/* White space after the last word counts as one word more, as in the reference. */
+static bool
+ended_in_space(LiquidValue text)
+{
+	return text.len > 0 && liquid_is_space(text.u.string[text.len - 1]);
+}
+
 static LiquidValue
 filter_truncatewords(LiquidRender *r, LiquidValue input, const LiquidArguments *args)
 {
@@ -235,7 +262,7 @@ filter_truncatewords(LiquidRender *r, LiquidValue input, const LiquidArguments *
 	if (liquid_is_nil(input))
 		return input;
 	initStringInfo(&buf);
-	for (int64 i = 0; liquid_next_word(text, &at, &word); i++)
+	for (int64 i = 0; liquid_next_word(text, &at, &word) || (i == count && ended_in_space(text)); i++)
 	{
 		if (i == count)
 			return join_two(finish(&buf), tail);
@@ -316,6 +343,7 @@ const LiquidFilter liquid_string_filters[] = {
 	{"rstrip", filter_rstrip, 0, 0},
 	{"slice", filter_slice, 1, 2},
 	{"split", filter_split, 1, 1},
+	{"squish", filter_squish, 0, 0},
 	{"strip", filter_strip, 0, 0},
 	{"strip_newlines", filter_strip_newlines, 0, 0},
 	{"truncate", filter_truncate, 0, 2},

@@ -35,8 +35,8 @@ liquid_line_of(const char *source, int pos)
 }
 
 /* Counted in characters. */
-static int
-column_of(const char *source, int pos)
+int
+liquid_column_of(const char *source, int pos)
 {
 	int			start = pos;
 
@@ -78,7 +78,7 @@ liquid_syntax_error(const char *source, int start, int end, const char *hint, co
 			(errcode(ERRCODE_SYNTAX_ERROR),
 			 errmsg("%s", message.data),
 			 errdetail("Line %d, column %d, %s.", liquid_line_of(source, start),
-					   column_of(source, start), shown(source, start, end)),
+					   liquid_column_of(source, start), shown(source, start, end)),
 			 hint ? errhint("%s", hint) : 0));
 }
 

@@ -88,6 +88,8 @@ extern void liquid_syntax_error(const char *source, int start, int end, const ch
 								const char *fmt,...)
 			pg_attribute_printf(5, 6) pg_attribute_noreturn();
 
+/* Counted from 1; columns in characters. */
 extern int	liquid_line_of(const char *source, int pos);
+extern int	liquid_column_of(const char *source, int pos);
 
 #endif							/* NOTIFY_LIQUID_LEXER_H */

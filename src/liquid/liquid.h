@@ -17,6 +17,7 @@
 #include "utils/jsonb.h"
 
 typedef struct LiquidTemplate LiquidTemplate;
+typedef struct LiquidLibrary LiquidLibrary;
 
 typedef enum LiquidFormat
 {
@@ -31,15 +32,33 @@ typedef enum LiquidFormat
 extern LiquidTemplate *liquid_parse(const char *source, int len);
 
 /*
- * Render onto "out".  "partials" maps the names that {% render %} and
- * {% include %} use to sources, and may be NULL.  Passing a limit is an ERROR
- * of class 54, a fault in the data one of class 22.
+ * What {% render %} and {% include %} may name: a JSON object of sources, which
+ * must live as long as the library.  Made in the current memory context, and
+ * compiled there as renderings use it.
+ */
+extern LiquidLibrary *liquid_library(Jsonb *partials);
+
+/*
+ * Render onto "out".  "library" may be NULL.  Passing a limit is an ERROR of
+ * class 54, a fault in the data one of class 22.
  */
 extern void liquid_render(const LiquidTemplate *t, Jsonb *data, LiquidFormat format,
-						  Jsonb *partials, StringInfo out);
+						  LiquidLibrary *library, StringInfo out);
+
+#define LIQUID_MAX_MISSING	20
+
+typedef struct LiquidMissing
+{
+	int			count;
+	char	   *text[LIQUID_MAX_MISSING];	/* "line 3: the data has no ..." */
+} LiquidMissing;
+
+/* As above, noting what is put out although the data does not have it. */
+extern void liquid_render_noting(const LiquidTemplate *t, Jsonb *data, LiquidFormat format,
+								 LiquidLibrary *library, StringInfo out, LiquidMissing *missing);
 
 /* What a template may use.  Passing any of them is an ERROR of its own. */
-#define LIQUID_MAX_SOURCE	(4 * 1024 * 1024)	/* bytes of one source */
+#define LIQUID_MAX_SOURCE	(1024 * 1024)	/* bytes of one source, or of all partials used */
 #define LIQUID_MAX_NESTING	100		/* blocks or brackets within each other */
 #define LIQUID_MAX_PARTIALS	50		/* partials within each other */
 #define LIQUID_MAX_OUTPUT	(16 * 1024 * 1024)	/* bytes of words */

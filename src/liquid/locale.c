@@ -5,22 +5,21 @@
  * ICU allocates with malloc, so nothing of it may be open when an error is
  * raised: formatters are either closed before, or belong to one of the two
  * caches here, which hold a fixed number each and live as long as the process.
+ * (plural.c has two more.)  Text is UTF-8: no other database has this extension.
  */
 #include "postgres.h"
 
-#include <unicode/ucnv.h>
 #include <unicode/ucurr.h>
 #include <unicode/udat.h>
 #include <unicode/uloc.h>
 #include <unicode/unum.h>
 #include <unicode/ustring.h>
 
-#include "mb/pg_wchar.h"
-
+#include "liquid/icu.h"
 #include "liquid/locale.h"
 
 #define CACHED		16
-#define LOCALE_SIZE	64
+#define LOCALE_SIZE	LIQUID_LOCALE_SIZE
 #define ZONE_SIZE	64
 
 typedef struct NumberFormatter
@@ -85,8 +84,8 @@ liquid_zone(LiquidRender *r)
 	return r->zone;
 }
 
-static void
-check_icu(UErrorCode status, const char *what)
+void
+liquid_check_icu(UErrorCode status, const char *what)
 {
 	if (U_FAILURE(status))
 		ereport(ERROR,
@@ -94,9 +93,8 @@ check_icu(UErrorCode status, const char *what)
 				 errmsg("could not %s: %s", what, u_errorName(status))));
 }
 
-/* ICU's own form of a BCP 47 tag. */
-static void
-icu_locale(char *result, const char *locale)
+void
+liquid_icu_locale(char *result, const char *locale)
 {
 	UErrorCode	status = U_ZERO_ERROR;
 	int32_t		parsed = 0;
@@ -107,60 +105,28 @@ icu_locale(char *result, const char *locale)
 		strlcpy(result, locale, LOCALE_SIZE);
 }
 
-/*
- * The database's encoding, or NULL when it is UTF-8 or nothing ICU knows.  Its
- * own converters are used as PostgreSQL's need a transaction.
- */
-static UConverter *
-open_converter(void)
-{
-	const char *name = get_encoding_name_for_icu(GetDatabaseEncoding());
-	UErrorCode	status = U_ZERO_ERROR;
-	UConverter *converter;
-
-	if (name == NULL || GetDatabaseEncoding() == PG_UTF8)
-		return NULL;
-	converter = ucnv_open(name, &status);
-	check_icu(status, "open an encoding converter");
-	return converter;
-}
-
 static UChar *
 to_utf16(LiquidValue text, int32_t *length)
 {
 	int32_t		size = text.len + 1;
 	UChar	   *result = palloc(size * sizeof(UChar));
-	UConverter *converter = open_converter();
 	UErrorCode	status = U_ZERO_ERROR;
 
-	if (converter == NULL)
-		u_strFromUTF8WithSub(result, size, length, text.u.string, text.len, 0xFFFD, NULL, &status);
-	else
-	{
-		*length = ucnv_toUChars(converter, result, size, text.u.string, text.len, &status);
-		ucnv_close(converter);
-	}
-	check_icu(status, "convert text to UTF-16");
+	u_strFromUTF8WithSub(result, size, length, text.u.string, text.len, 0xFFFD, NULL, &status);
+	liquid_check_icu(status, "convert text to UTF-16");
 	return result;
 }
 
-static LiquidValue
-from_utf16(const UChar *text, int32_t length)
+LiquidValue
+liquid_from_utf16(const UChar *text, int32_t length)
 {
-	int32_t		size = length * 4 + 1;
+	int32_t		size = length * 3 + 1;
 	char	   *result = palloc(size);
-	UConverter *converter = open_converter();
 	int32_t		len;
 	UErrorCode	status = U_ZERO_ERROR;
 
-	if (converter == NULL)
-		u_strToUTF8(result, size, &len, text, length, &status);
-	else
-	{
-		len = ucnv_fromUChars(converter, result, size, text, length, &status);
-		ucnv_close(converter);
-	}
-	check_icu(status, "convert text from UTF-16");
+	u_strToUTF8(result, size, &len, text, length, &status);
+	liquid_check_icu(status, "convert text from UTF-16");
 	return liquid_string(result, len);
 }
 
@@ -188,8 +154,8 @@ change_case(LiquidValue text, CaseFunction change)
 	int32_t		used = change(dest, size, source, length, "", &status);
 	LiquidValue result;
 
-	check_icu(status, "change the case of a text");
-	result = from_utf16(dest, used);
+	liquid_check_icu(status, "change the case of a text");
+	result = liquid_from_utf16(dest, used);
 	pfree(source);
 	pfree(dest);
 	return result;
@@ -238,9 +204,9 @@ open_number_format(const NumberFormatter *n)
 	UChar		currency[4];
 	UNumberFormat *format;
 
-	icu_locale(locale, n->locale);
+	liquid_icu_locale(locale, n->locale);
 	format = unum_open(styles[n->style], NULL, 0, locale, NULL, &status);
-	check_icu(status, "open a number format");
+	liquid_check_icu(status, "open a number format");
 	unum_setAttribute(format, UNUM_ROUNDING_MODE, UNUM_ROUND_HALFUP);
 	if (n->style == NUMBER_MONEY)
 	{
@@ -288,8 +254,8 @@ liquid_format_number(const char *locale, LiquidNumberStyle style, const char *cu
 	UErrorCode	status = U_ZERO_ERROR;
 	int32_t		len = unum_formatDecimal(format, digits, strlen(digits), text, size, NULL, &status);
 
-	check_icu(status, "format a number");
-	return from_utf16(text, len);
+	liquid_check_icu(status, "format a number");
+	return liquid_from_utf16(text, len);
 }
 
 /* NULL leaves the part out; what is no style is medium. */
@@ -314,10 +280,10 @@ open_date_format(const DateFormatter *d)
 	UChar		zone[ZONE_SIZE];
 	UDateFormat *format;
 
-	icu_locale(locale, d->locale);
+	liquid_icu_locale(locale, d->locale);
 	u_charsToUChars(d->zone, zone, strlen(d->zone) + 1);
 	format = udat_open(d->time, d->date, locale, zone, -1, NULL, 0, &status);
-	check_icu(status, "open a date format");
+	liquid_check_icu(status, "open a date format");
 	return format;
 }
 
@@ -354,8 +320,8 @@ liquid_format_time(const char *locale, const char *zone, const char *style,
 	UErrorCode	status = U_ZERO_ERROR;
 	int32_t		len = udat_format(format, seconds * 1000.0, text, lengthof(text), NULL, &status);
 
-	check_icu(status, "format a date");
-	return from_utf16(text, len);
+	liquid_check_icu(status, "format a date");
+	return liquid_from_utf16(text, len);
 }
 
 const char *
@@ -371,7 +337,7 @@ liquid_name(const char *locale, LiquidNames names, int n)
 									  &status);
 	LiquidValue v;
 
-	check_icu(status, "name a month or day");
-	v = from_utf16(text, len);
+	liquid_check_icu(status, "name a month or day");
+	v = liquid_from_utf16(text, len);
 	return pnstrdup(v.u.string, v.len);
 }

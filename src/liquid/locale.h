@@ -5,6 +5,7 @@
 #ifndef NOTIFY_LIQUID_LOCALE_H
 #define NOTIFY_LIQUID_LOCALE_H
 
+#include "liquid/date.h"
 #include "liquid/render.h"
 
 typedef enum LiquidNumberStyle
@@ -45,6 +46,24 @@ extern LiquidValue liquid_format_time(const char *locale, const char *zone,
 									  double seconds);
 
 extern const char *liquid_name(const char *locale, LiquidNames names, int n);
+
+/* CLDR's plural categories, in its order. */
+typedef enum LiquidPlural
+{
+	PLURAL_ZERO,
+	PLURAL_ONE,
+	PLURAL_TWO,
+	PLURAL_FEW,
+	PLURAL_MANY,
+	PLURAL_OTHER
+} LiquidPlural;
+
+/* Of a number written in plain decimal text; "ordinal" as in 1st, 2nd, 3rd. */
+extern LiquidPlural liquid_plural(const char *locale, const char *digits, bool ordinal);
+
+/* in 5 minutes, yesterday, 3 weeks ago: how t stands to base. */
+extern LiquidValue liquid_relative_time(const char *locale, const LiquidTime *t,
+										const LiquidTime *base);
 
 extern LiquidValue liquid_upper(LiquidValue text);
 extern LiquidValue liquid_lower(LiquidValue text);

@@ -298,7 +298,7 @@ liquid_parse_condition(LiquidParser *parser, LiquidScan *scan)
 static LiquidArgument
 parse_argument(LiquidParser *parser, LiquidScan *scan)
 {
-	LiquidArgument a = {{NULL, 0}, NULL};
+	LiquidArgument a = {{NULL, 0}, 0, NULL};
 
 	if (liquid_at_pair(scan))
 	{
@@ -323,23 +323,45 @@ parse_arguments(LiquidParser *parser, LiquidScan *scan, LiquidCall *call)
 	} while (liquid_accept(scan, TOKEN_COMMA));
 }
 
+/* Which of the filter's named arguments this is. */
+static int
+named_slot(LiquidScan *scan, const LiquidFilter *filter, LiquidName name)
+{
+	for (int i = 0; filter->named && filter->named[i]; i++)
+		if (liquid_name_is(name, filter->named[i]))
+			return i;
+	liquid_syntax_error(scan->source, name.text - scan->source,
+						name.text - scan->source + name.len, liquid_named_usage(filter),
+						"filter \"%s\" has no argument of this name", filter->name);
+}
+
+static bool
+has_named(const LiquidCall *call, const char *name)
+{
+	for (int i = 0; i < call->count; i++)
+		if (call->arguments[i].name.text && liquid_name_is(call->arguments[i].name, name))
+			return true;
+	return false;
+}
+
 static void
-check_arguments(LiquidScan *scan, const LiquidCall *call, LiquidToken at)
+check_arguments(LiquidScan *scan, LiquidCall *call, LiquidToken at)
 {
 	int			positional = 0;
 
 	for (int i = 0; i < call->count; i++)
 	{
-		LiquidName	name = call->arguments[i].name;
+		LiquidArgument *a = &call->arguments[i];
 
-		if (name.text == NULL)
+		if (a->name.text == NULL)
 			positional++;
-		else if (call->filter->named == NULL || !liquid_name_is(name, call->filter->named))
-			liquid_syntax_error(scan->source, name.text - scan->source,
-								name.text - scan->source + name.len, NULL,
-								"filter \"%s\" has no argument of this name",
-								call->filter->name);
+		else
+			a->slot = named_slot(scan, call->filter, a->name);
 	}
+	if (call->filter->required && !has_named(call, call->filter->required))
+		liquid_syntax_error(scan->source, at.start, at.end, NULL,
+							"filter \"%s\" needs the argument \"%s\"", call->filter->name,
+							call->filter->required);
 	if (positional < call->filter->min_arguments || positional > call->filter->max_arguments)
 		liquid_syntax_error(scan->source, at.start, at.end, liquid_filter_usage(call->filter),
 							"wrong number of arguments of filter \"%s\"", call->filter->name);

@@ -33,11 +33,10 @@ parse_loop_option(LiquidParser *parser, LiquidScan *scan, LiquidFor *loop, bool 
 	LiquidName	name = {scan->source + at.start, at.end - at.start};
 	LiquidExpr **option;
 
-	if (!tablerow && !liquid_at_pair(scan) && liquid_accept_word(scan, "reversed"))
-	{
-		loop->reversed = true;
-		return;
-	}
+	if (!tablerow && !liquid_at_pair(scan) && liquid_at_word(scan, "reversed"))
+		liquid_syntax_error(scan->source, at.start, at.end,
+							"Write it right after the collection: \"for item in items reversed limit: 3\".",
+							"\"reversed\" must come first");
 	if (!liquid_at_pair(scan))
 		liquid_expect_end(scan);
 	option = loop_option(loop, name, tablerow);
@@ -72,6 +71,8 @@ parse_loop(LiquidParser *parser, LiquidTag *tag, bool tablerow)
 						  pnstrdup(scan->source + start, scan->token.start - start));
 	while (loop->name[0] && liquid_is_space(loop->name[strlen(loop->name) - 1]))
 		((char *) loop->name)[strlen(loop->name) - 1] = '\0';
+	if (!tablerow && !liquid_at_pair(scan))
+		loop->reversed = liquid_accept_word(scan, "reversed");
 	liquid_accept(scan, TOKEN_COMMA);
 	while (scan->token.kind != TOKEN_END)
 	{

@@ -7,7 +7,10 @@
  */
 #include "postgres.h"
 
+#include <ctype.h>
+
 #include "liquid/parser.h"
+#include "liquid/similar.h"
 
 /* Start reading what follows the tag's name. */
 static LiquidScan *
@@ -23,14 +26,55 @@ nothing_follows(LiquidTag *tag)
 	liquid_expect_end(scan_of(tag));
 }
 
+static bool
+names_variable(char c)
+{
+	return isalnum((unsigned char) c) || strchr("_-.[]", c) || IS_HIGHBIT_SET(c);
+}
+
+/*
+ * The name of a variable that a tag sets, and then the scan over what follows
+ * it.  The reference takes dots and brackets, and parentheses around one, as
+ * parts of the name; to read such a variable takes ["its.name"].
+ */
+static LiquidName
+assigned_name(LiquidTag *tag)
+{
+	LiquidScan *scan = &tag->scan;
+	const char *source = scan->source;
+	LiquidName	name;
+	int			start;
+	int			at;
+
+	while (scan->pos < scan->end && liquid_is_space(source[scan->pos]))
+		scan->pos++;
+	start = at = scan->pos;
+	for (;;)
+	{
+		int			next = at + (at < scan->end && source[at] == '(');
+
+		if (next >= scan->end || source[next] == '\0' || !names_variable(source[next]))
+			break;
+		at = next + 1;
+		at += at < scan->end && source[at] == ')';
+	}
+	if (at == start)
+		liquid_syntax_error(source, start, scan->end, NULL, "a variable's name is missing");
+	name.text = source + start;
+	name.len = at - start;
+	scan->pos = at;
+	liquid_scan_next(scan);
+	return name;
+}
+
 static LiquidNode *
 parse_assign(LiquidParser *parser, LiquidTag *tag)
 {
 	LiquidNode *node = liquid_node(parser, NODE_ASSIGN, tag->piece.start);
-	LiquidScan *scan = scan_of(tag);
+	LiquidScan *scan = &tag->scan;
 
 	node->blank = true;
-	node->u.assign.name = liquid_parse_name(scan);
+	node->u.assign.name = assigned_name(tag);
 	liquid_expect(scan, TOKEN_EQUALS, "\"=\"");
 	if (scan->token.kind == TOKEN_END)
 		liquid_syntax_error(scan->source, tag->piece.start, tag->piece.end, NULL,
@@ -44,11 +88,17 @@ static LiquidNode *
 parse_capture(LiquidParser *parser, LiquidTag *tag)
 {
 	LiquidNode *node = liquid_node(parser, NODE_CAPTURE, tag->piece.start);
-	LiquidScan *scan = scan_of(tag);
-	LiquidName	quoted = {scan->source + scan->token.start, scan->token.end - scan->token.start};
+	LiquidTag	quoted = *tag;
+	LiquidScan *scan = scan_of(&quoted);
+	LiquidName	name = {scan->source + scan->token.start, scan->token.end - scan->token.start};
 
 	node->blank = true;
-	node->u.capture.name = liquid_accept(scan, TOKEN_STRING) ? quoted : liquid_parse_name(scan);
+	if (!liquid_accept(scan, TOKEN_STRING))
+	{
+		scan = &tag->scan;
+		name = assigned_name(tag);
+	}
+	node->u.capture.name = name;
 	liquid_expect_end(scan);
 	node->u.capture.body = liquid_parse_block(parser, tag);
 	return node;
@@ -253,35 +303,45 @@ parse_liquid(LiquidParser *parser, LiquidTag *tag)
 	return body.first;
 }
 
+static const LiquidTagKind kinds[] = {
+	{"#", parse_inline_comment},
+	{"assign", parse_assign},
+	{"break", parse_interrupt},
+	{"capture", parse_capture},
+	{"case", parse_case},
+	{"comment", parse_comment},
+	{"continue", parse_interrupt},
+	{"cycle", liquid_parse_cycle},
+	{"decrement", parse_counter},
+	{"doc", parse_doc},
+	{"echo", parse_echo},
+	{"for", liquid_parse_for},
+	{"if", parse_if},
+	{"ifchanged", parse_ifchanged},
+	{"include", liquid_parse_include},
+	{"increment", parse_counter},
+	{"liquid", parse_liquid},
+	{"raw", parse_raw},
+	{"render", liquid_parse_render},
+	{"tablerow", liquid_parse_tablerow},
+	{"unless", parse_if},
+};
+
 const LiquidTagKind *
 liquid_find_tag(LiquidName name)
 {
-	static const LiquidTagKind kinds[] = {
-		{"#", parse_inline_comment},
-		{"assign", parse_assign},
-		{"break", parse_interrupt},
-		{"capture", parse_capture},
-		{"case", parse_case},
-		{"comment", parse_comment},
-		{"continue", parse_interrupt},
-		{"cycle", liquid_parse_cycle},
-		{"decrement", parse_counter},
-		{"doc", parse_doc},
-		{"echo", parse_echo},
-		{"for", liquid_parse_for},
-		{"if", parse_if},
-		{"ifchanged", parse_ifchanged},
-		{"include", liquid_parse_include},
-		{"increment", parse_counter},
-		{"liquid", parse_liquid},
-		{"raw", parse_raw},
-		{"render", liquid_parse_render},
-		{"tablerow", liquid_parse_tablerow},
-		{"unless", parse_if},
-	};
-
 	for (int i = 0; i < lengthof(kinds); i++)
 		if (liquid_name_is(name, kinds[i].name))
 			return &kinds[i];
 	return NULL;
+}
+
+const char *
+liquid_similar_tag(LiquidName name)
+{
+	Similar		best = {name.text, name.len};
+
+	for (int i = 0; i < lengthof(kinds); i++)
+		similar_try(&best, kinds[i].name);
+	return best.found ? psprintf("Perhaps you meant \"%s\".", best.found) : NULL;
 }

@@ -170,7 +170,7 @@ tag_node(LiquidParser *parser, LiquidTag *tag)
 
 	if (kind == NULL)
 		liquid_syntax_error(parser->source, tag->piece.start, tag->piece.start + tag->name.len,
-							NULL, "unknown tag \"%s\"",
+							liquid_similar_tag(tag->name), "unknown tag \"%s\"",
 							liquid_clip(tag->name.text, tag->name.len));
 	liquid_deeper(parser, tag->piece.start);
 	node = kind->parse(parser, tag);

@@ -58,6 +58,9 @@ typedef struct LiquidTagKind
 
 extern const LiquidTagKind *liquid_find_tag(LiquidName name);
 
+/* A hint, or NULL when no tag's name is like this one. */
+extern const char *liquid_similar_tag(LiquidName name);
+
 /* parse_loop.c */
 extern LiquidNode *liquid_parse_for(LiquidParser *parser, LiquidTag *tag);
 extern LiquidNode *liquid_parse_tablerow(LiquidParser *parser, LiquidTag *tag);

@@ -12,6 +12,7 @@
 #include "utils/memutils.h"
 
 #include "liquid/escape.h"
+#include "liquid/missing.h"
 #include "liquid/number.h"
 #include "liquid/render.h"
 
@@ -143,12 +144,12 @@ render_case(LiquidRender *r, const LiquidNode *node)
 static int64
 counter_value(LiquidRender *r, LiquidName name)
 {
-	LiquidValue *counter = liquid_find(&r->counters, name.text, name.len);
+	LiquidValue *counter = liquid_find(r->counters, name.text, name.len);
 	JsonbValue	member;
 
 	if (counter)
 		return counter->u.integer;
-	if (r->data && JsonContainerIsObject(r->data) &&
+	if (r->sees_data && r->data && JsonContainerIsObject(r->data) &&
 		getKeyJsonValueFromContainer(r->data, name.text, name.len, &member))
 		return liquid_to_int(liquid_from_jsonb(&member));
 	return 0;
@@ -160,7 +161,7 @@ render_counter(LiquidRender *r, LiquidName name, bool up)
 	uint64		before = (uint64) counter_value(r, name);
 	uint64		after = up ? before + 1 : before - 1;
 
-	liquid_set(&r->counters, name, liquid_integer((int64) after));
+	liquid_set(r->counters, name, liquid_integer((int64) after));
 	liquid_put_value(r, liquid_integer((int64) (up ? before : after)));
 }
 
@@ -184,6 +185,8 @@ render_node(LiquidRender *r, const LiquidNode *node)
 			liquid_put(r, node->u.text.text, node->u.text.len);
 			break;
 		case NODE_OUTPUT:
+			if (r->missing)
+				liquid_note_missing(r, &node->u.output);
 			liquid_put_value(r, liquid_evaluate_output(r, &node->u.output));
 			break;
 		case NODE_ASSIGN:
@@ -267,26 +270,49 @@ render_with_context(LiquidRender *r, const LiquidBody *body)
 }
 
 void
-liquid_render(const LiquidTemplate *t, Jsonb *data, LiquidFormat format, Jsonb *partials,
-			  StringInfo out)
+liquid_render(const LiquidTemplate *t, Jsonb *data, LiquidFormat format,
+			  LiquidLibrary *library, StringInfo out)
+{
+	liquid_render_noting(t, data, format, library, out, NULL);
+}
+
+/* What is noted outlives the rendering: it is copied to the caller's context. */
+static void
+hand_over(LiquidMissing *missing)
+{
+	for (int i = 0; missing && i < missing->count; i++)
+		missing->text[i] = pstrdup(missing->text[i]);
+}
+
+void
+liquid_render_noting(const LiquidTemplate *t, Jsonb *data, LiquidFormat format,
+					 LiquidLibrary *library, StringInfo out, LiquidMissing *missing)
 {
 	LiquidRender r = {0};
 	LiquidScope scope = {NULL, NULL};
+	LiquidScope counters = {NULL, NULL};
+	LiquidScope cycles = {NULL, NULL};
+	LiquidScope offsets = {NULL, NULL};
 	StringInfoData words;
 	MemoryContext caller;
 
 	r.cxt = AllocSetContextCreate(CurrentMemoryContext, "notify_pg liquid",
 								  ALLOCSET_DEFAULT_SIZES);
 	r.data = data ? &data->root : NULL;
-	r.partials = partials ? &partials->root : NULL;
+	r.library = library;
 	r.format = format;
 	r.out = &words;
 	r.scope = &scope;
+	r.counters = &counters;
+	r.cycles = &cycles;
+	r.offsets = &offsets;
 	r.sees_data = true;
+	r.missing = missing;
 	caller = MemoryContextSwitchTo(r.cxt);
 	initStringInfo(&words);
 	render_with_context(&r, &t->body);
 	MemoryContextSwitchTo(caller);
 	appendBinaryStringInfo(out, words.data, words.len);
+	hand_over(missing);
 	MemoryContextDelete(r.cxt);
 }

@@ -35,35 +35,26 @@ typedef enum LiquidInterrupt
 	INTERRUPT_CONTINUE
 } LiquidInterrupt;
 
-typedef struct LiquidLoaded
-{
-	LiquidName	name;
-	const char *source;
-	int			len;
-	const LiquidTemplate *compiled; /* NULL until first used */
-	struct LiquidLoaded *next;
-} LiquidLoaded;
-
 typedef struct LiquidRender
 {
 	JsonbContainer *data;		/* or NULL */
-	JsonbContainer *partials;	/* or NULL */
+	LiquidLibrary *library;		/* of partials, or NULL */
 	LiquidFormat format;
 	StringInfo	out;			/* the words, or a capture's */
 	LiquidScope *scope;
 	bool		sees_data;		/* false within {% render %} */
 	bool		no_include;		/* within {% render %} */
-	LiquidScope counters;		/* increment and decrement */
-	LiquidScope cycles;
-	LiquidScope offsets;		/* where {% for %} ... offset: continue goes on */
+	LiquidScope *counters;		/* increment and decrement */
+	LiquidScope *cycles;
+	LiquidScope *offsets;		/* where {% for %} ... offset: continue goes on */
 	LiquidLoop *loop;			/* the innermost */
-	LiquidLoaded *loaded;		/* partials used in this rendering */
 	LiquidInterrupt interrupt;
 	LiquidValue changed;		/* what ifchanged last put out */
 	int			depth;			/* of partials */
 	int64		steps;
 	int64		memory;			/* charged so far */
 	MemoryContext cxt;			/* all that the rendering allocates */
+	LiquidMissing *missing;		/* or NULL: not noted */
 	int			line;			/* for error messages; 0 while a partial is compiled */
 	LiquidName	partial;		/* likewise; text NULL in the template itself */
 	const char *locale;			/* NULL until asked for */

@@ -55,9 +55,9 @@ offset_of(LiquidRender *r, const LiquidFor *loop)
 {
 	LiquidName	name = {loop->name, strlen(loop->name)};
 
-	if (!liquid_find(&r->offsets, name.text, name.len))
-		liquid_set(&r->offsets, name, liquid_integer(0));
-	return liquid_find(&r->offsets, name.text, name.len);
+	if (!liquid_find(r->offsets, name.text, name.len))
+		liquid_set(r->offsets, name, liquid_integer(0));
+	return liquid_find(r->offsets, name.text, name.len);
 }
 
 static Segment
@@ -212,7 +212,7 @@ void
 liquid_render_cycle(LiquidRender *r, const LiquidCycle *cycle)
 {
 	LiquidName	name = cycle_name(r, cycle);
-	LiquidValue *at = liquid_find(&r->cycles, name.text, name.len);
+	LiquidValue *at = liquid_find(r->cycles, name.text, name.len);
 	int64		i = at ? at->u.integer : 0;
 
 	if (i < cycle->count)
@@ -221,5 +221,5 @@ liquid_render_cycle(LiquidRender *r, const LiquidCycle *cycle)
 
 		liquid_put_value(r, liquid_evaluate_output(r, &output));
 	}
-	liquid_set(&r->cycles, name, liquid_integer(i + 1 < cycle->count ? i + 1 : 0));
+	liquid_set(r->cycles, name, liquid_integer(i + 1 < cycle->count ? i + 1 : 0));
 }

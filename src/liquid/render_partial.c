@@ -2,55 +2,14 @@
  * render_partial.c
  *		render and include.
  *
- * A partial is compiled when it is first used in a rendering.  {% render %}
- * sees only what it is given; {% include %} sees, and may set, all that the
- * template around it does.
+ * {% render %} sees only what it is given; {% include %} sees, and may set, all
+ * that the template around it does.
  */
 #include "postgres.h"
 
+#include "liquid/library.h"
 #include "liquid/render.h"
-
-static const char *
-partial_source(LiquidRender *r, LiquidName name, int *len)
-{
-	JsonbValue	found;
-
-	if (r->partials == NULL || !JsonContainerIsObject(r->partials) ||
-		!getKeyJsonValueFromContainer(r->partials, name.text, name.len, &found) ||
-		found.type != jbvString)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("Liquid partial \"%.*s\" does not exist", name.len, name.text)));
-	*len = found.val.string.len;
-	return found.val.string.val;
-}
-
-static LiquidLoaded *
-find_loaded(LiquidRender *r, LiquidName name)
-{
-	LiquidLoaded *l = r->loaded;
-
-	while (l && !(l->name.len == name.len && memcmp(l->name.text, name.text, name.len) == 0))
-		l = l->next;
-	return l;
-}
-
-/* Not compiled yet: errors in the partial should name it, and its absence not. */
-static LiquidLoaded *
-load(LiquidRender *r, LiquidName name)
-{
-	LiquidLoaded *l = find_loaded(r, name);
-
-	if (l)
-		return l;
-	l = palloc0(sizeof(LiquidLoaded));
-	l->name = name;
-	l->source = partial_source(r, name, &l->len);
-	l->next = r->loaded;
-	r->loaded = l;
-	liquid_charge(r, l->len);
-	return l;
-}
+#include "liquid/text.h"
 
 static LiquidName
 partial_name(LiquidRender *r, const LiquidPartial *partial)
@@ -83,23 +42,26 @@ subject_name(const LiquidPartial *partial, LiquidName name)
 	return name;
 }
 
+/* A syntax error in the partial should name it, and its absence not. */
 static void
 run(LiquidRender *r, LiquidName name)
 {
-	LiquidLoaded *l = load(r, name);
+	LiquidPart *part = liquid_library_find(r->library, name);
 	LiquidName	outer = r->partial;
 	int			line = r->line;
 
+	if (part == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("Liquid partial \"%s\" does not exist", liquid_clip(name.text, name.len))));
 	if (++r->depth > LIQUID_MAX_PARTIALS)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("Liquid partials are nested too deeply"),
 				 errdetail("At most %d may be within each other.", LIQUID_MAX_PARTIALS)));
-	r->partial = name;
+	r->partial = part->name;
 	r->line = 0;
-	if (l->compiled == NULL)
-		l->compiled = liquid_parse(l->source, l->len);
-	liquid_render_body(r, &l->compiled->body);
+	liquid_render_body(r, &liquid_library_compile(r->library, part)->body);
 	r->partial = outer;
 	r->line = line;
 	r->depth--;
@@ -138,24 +100,37 @@ liquid_render_include(LiquidRender *r, const LiquidPartial *partial)
 	r->scope = scope.outer;
 }
 
-/* Nothing of what is around is seen, and a break does not get out. */
+/*
+ * Nothing of what is around is seen, and a break does not get out.  Counters
+ * start anew; cycles and loop offsets are shared once the template outside has
+ * begun any, as in the reference.
+ */
 static void
 run_apart(LiquidRender *r, LiquidName name, LiquidScope *scope)
 {
-	LiquidScope *outer = r->scope;
-	LiquidLoop *loop = r->loop;
-	bool		sees_data = r->sees_data;
-	bool		no_include = r->no_include;
+	LiquidRender outer = *r;
+	LiquidScope counters = {NULL, NULL};
+	LiquidScope cycles = {NULL, NULL};
+	LiquidScope offsets = {NULL, NULL};
 
 	r->scope = scope;
+	r->counters = &counters;
+	if (r->cycles->variables == NULL)
+		r->cycles = &cycles;
+	if (r->offsets->variables == NULL)
+		r->offsets = &offsets;
 	r->loop = NULL;
 	r->sees_data = false;
 	r->no_include = true;
 	run(r, name);
-	r->scope = outer;
-	r->loop = loop;
-	r->sees_data = sees_data;
-	r->no_include = no_include;
+	r->scope = outer.scope;
+	r->counters = outer.counters;
+	r->cycles = outer.cycles;
+	r->offsets = outer.offsets;
+	r->loop = outer.loop;
+	r->changed = outer.changed;
+	r->sees_data = outer.sees_data;
+	r->no_include = outer.no_include;
 	r->interrupt = INTERRUPT_NONE;
 }
 

@@ -53,7 +53,7 @@ liquid_get(LiquidRender *r, const char *name, int len)
 	for (LiquidScope *s = r->scope; s; s = s->outer)
 		if ((found = liquid_find(s, name, len)) != NULL)
 			return *found;
-	if ((found = liquid_find(&r->counters, name, len)) != NULL)
+	if ((found = liquid_find(r->counters, name, len)) != NULL)
 		return *found;
 	if (!r->sees_data || r->data == NULL || !JsonContainerIsObject(r->data) ||
 		getKeyJsonValueFromContainer(r->data, name, len, &member) == NULL)

@@ -2,8 +2,8 @@
  * text.c
  *		Searching and cutting strings.
  *
- * Results point into what they were cut from.  Searching goes byte by byte and
- * checks that a match starts at a character where the encoding needs that.
+ * Results point into what they were cut from.  Searching goes byte by byte:
+ * in UTF-8 what matches by bytes matches by characters.
  */
 #include "postgres.h"
 
@@ -28,70 +28,26 @@ liquid_clip_value(LiquidValue v)
 	return liquid_clip(v.u.string, v.len);
 }
 
-/*
- * Where a match may start next.  UTF-8 shows by itself where characters start;
- * in other encodings one may seem to stand within the bytes of two.
- */
-static int
-next_start(LiquidValue text, int at)
-{
-	if (GetDatabaseEncoding() == PG_UTF8)
-		return at + 1;
-	return at + pg_mblen(text.u.string + at);
-}
-
-/* True when a match of bytes is one of characters. */
-static bool
-bytes_suffice(void)
-{
-	return GetDatabaseEncoding() == PG_UTF8 || pg_database_encoding_max_length() == 1;
-}
-
 int
 liquid_find_text(LiquidValue text, int from, LiquidValue what)
 {
-	const char *found;
+	const char *found = memmem(text.u.string + from, text.len - from, what.u.string, what.len);
 
-	if (bytes_suffice())
-	{
-		found = memmem(text.u.string + from, text.len - from, what.u.string, what.len);
-		return found ? found - text.u.string : -1;
-	}
-	for (int at = from; at + what.len <= text.len; at = next_start(text, at))
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (memcmp(text.u.string + at, what.u.string, what.len) == 0)
-			return at;
-		if (at >= text.len)
-			return -1;
-	}
-	return -1;
+	return found ? found - text.u.string : -1;
 }
 
 int
 liquid_find_last_text(LiquidValue text, LiquidValue what)
 {
-	int			last = -1;
-	int			at = 0;
-
 	if (what.len == 0)
 		return text.len;
-	if (bytes_suffice())
+	for (int at = text.len - what.len; at >= 0; at--)
 	{
-		for (at = text.len - what.len; at >= 0; at--)
-		{
-			CHECK_FOR_INTERRUPTS();
-			if (memcmp(text.u.string + at, what.u.string, what.len) == 0)
-				return at;
-		}
-		return -1;
+		CHECK_FOR_INTERRUPTS();
+		if (memcmp(text.u.string + at, what.u.string, what.len) == 0)
+			return at;
 	}
-	while ((at = liquid_find_text(text, at, what)) >= 0)
-	{
-		last = at;
-		at = next_start(text, at);
-	}
-	return last;
+	return -1;
 }
 
 /* Bytes of the first "count" characters. */

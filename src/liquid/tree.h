@@ -64,6 +64,7 @@ struct LiquidFilter;
 typedef struct LiquidArgument
 {
 	LiquidName	name;			/* text NULL when positional */
+	int			slot;			/* of a filter's: which of its named ones it is */
 	LiquidExpr *value;
 } LiquidArgument;
 

@@ -30,6 +30,7 @@
 #include "plan/query.h"
 
 PG_FUNCTION_INFO_V1(notify_check_query);
+PG_FUNCTION_INFO_V1(notify_query_columns);
 
 typedef struct QueryText
 {
@@ -128,9 +129,9 @@ is_result(const RangeTblEntry *rte)
 	return rte->alias != NULL && strcmp(rte->alias->aliasname, "notify_result") == 0;
 }
 
-/* An audience says whom: its columns must include "recipient". */
-static void
-check_has_recipient(SPIPlanPtr plan)
+/* The names of the columns the rule's text gives. */
+static List *
+result_columns(SPIPlanPtr plan)
 {
 	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
 	Query	   *query = linitial_node(Query, source->query_list);
@@ -139,14 +140,22 @@ check_has_recipient(SPIPlanPtr plan)
 	foreach(cell, query->rtable)
 	{
 		RangeTblEntry *rte = lfirst_node(RangeTblEntry, cell);
-		ListCell   *name;
 
-		if (!is_result(rte))
-			continue;
-		foreach(name, rte->eref->colnames)
-			if (strcmp(strVal(lfirst(name)), "recipient") == 0)
-				return;
+		if (is_result(rte))
+			return rte->eref->colnames;
 	}
+	return NIL;
+}
+
+/* An audience says whom: its columns must include "recipient". */
+static void
+check_has_recipient(SPIPlanPtr plan)
+{
+	ListCell   *name;
+
+	foreach(name, result_columns(plan))
+		if (strcmp(strVal(lfirst(name)), "recipient") == 0)
+			return;
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_COLUMN),
 			 errmsg("audience query has no column \"recipient\""),
@@ -191,23 +200,52 @@ check_privileges(SPIPlanPtr plan)
 	SPI_execute_plan(plan, values, NULL, true, 0);
 }
 
-/* _check_query(relation, text, kind, owner, search_path) */
-Datum
-notify_check_query(PG_FUNCTION_ARGS)
+/* Prepares what (relation, text, kind, owner, search_path) name, as the owner. */
+static SPIPlanPtr
+prepare_as_owner(FunctionCallInfo fcinfo, IdentityBefore *before)
 {
 	Oid			relation = PG_ARGISNULL(0) ? InvalidOid : PG_GETARG_OID(0);
 	char	   *query = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	QueryKind	kind = query_kind(text_to_cstring(PG_GETARG_TEXT_PP(2)));
 	Identity	identity;
-	IdentityBefore before;
 
 	identity.owner = PG_GETARG_OID(3);
 	identity.search_path = identity_path(text_to_cstring(PG_GETARG_TEXT_PP(4)));
 	identity_require(identity.owner);
 	SPI_connect();
-	identity_assume(&identity, &before);
-	check_privileges(query_prepare(kind, query, relation));
+	identity_assume(&identity, before);
+	return query_prepare(kind, query, relation);
+}
+
+/* _check_query(relation, text, kind, owner, search_path) */
+Datum
+notify_check_query(PG_FUNCTION_ARGS)
+{
+	IdentityBefore before;
+
+	check_privileges(prepare_as_owner(fcinfo, &before));
 	identity_restore(&before);
 	SPI_finish();
 	PG_RETURN_VOID();
+}
+
+/* _query_columns(relation, text, kind, owner, search_path) returns text[] */
+Datum
+notify_query_columns(PG_FUNCTION_ARGS)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	IdentityBefore before;
+	List	   *names = result_columns(prepare_as_owner(fcinfo, &before));
+	Datum	   *texts = palloc(Max(list_length(names), 1) * sizeof(Datum));
+	ArrayType  *array;
+	ListCell   *name;
+	int			n = 0;
+
+	foreach(name, names)
+		texts[n++] = CStringGetTextDatum(strVal(lfirst(name)));
+	MemoryContextSwitchTo(caller);
+	array = construct_array(texts, n, TEXTOID, -1, false, TYPALIGN_INT);
+	identity_restore(&before);
+	SPI_finish();
+	PG_RETURN_ARRAYTYPE_P(array);
 }

@@ -34,7 +34,6 @@
 #include "utils/snapmgr.h"
 
 #include "compat.h"
-#include "process/release.h"
 #include "process/worker.h"
 
 #define PATIENCE_MS		1500
@@ -243,19 +242,17 @@ worker_transaction(WorkerTask work, void *arg)
 static void
 look_for_extension(void *arg)
 {
-	char		why[WORKER_ERROR_SIZE];
-
-	*(ExtensionFinding *) arg = release_find(why);
+	*(bool *) arg = OidIsValid(get_extension_oid(NOTIFY_EXTENSION, true));
 }
 
 void
 worker_leave_if_dropped(void)
 {
-	ExtensionFinding finding = EXTENSION_PRESENT;
+	bool		present = true;
 
-	if (!worker_transaction(look_for_extension, &finding) || finding == EXTENSION_PRESENT)
+	if (!worker_transaction(look_for_extension, &present) || present)
 		return;
-	slot_report_extension(worker_slot, finding);
+	slot_report_extension(worker_slot, EXTENSION_ABSENT);
 	proc_exit(0);
 }
 

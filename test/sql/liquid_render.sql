@@ -54,7 +54,7 @@ FROM unnest('{1,4,5}'::int[]) n;
 SELECT say('{% if "1" < 2 %}{% endif %}');
 
 -- Loops
-SELECT say('{% for i in (1..9) limit: 3 offset: 2 reversed %}{{ i }}{% endfor %} {% for i in l limit: 2 %}{{ i }}{% endfor %}{% for i in l offset: continue %}-{{ i }}{% endfor %} {% for i in no %}x{% else %}none{% endfor %}', '{"l": [1, 2, 3, 4]}');
+SELECT say('{% for i in (1..9) reversed limit: 3 offset: 2 %}{{ i }}{% endfor %} {% for i in l limit: 2 %}{{ i }}{% endfor %}{% for i in l offset: continue %}-{{ i }}{% endfor %} {% for i in no %}x{% else %}none{% endfor %}', '{"l": [1, 2, 3, 4]}');
 SELECT say('{% for i in (1..9) %}{% if i == 3 %}{% continue %}{% endif %}{% if i == 6 %}{% break %}{% endif %}{{ i }}{% endfor %}');
 SELECT say('{% for i in l %}{{ forloop.index }}/{{ forloop.length }} {{ forloop.rindex0 }} {{ forloop.first }} {{ forloop.last }};{% for j in (1..1) %}{{ forloop.parentloop.index0 }}{% endfor %} {% endfor %}', '{"l": ["a", "b"]}');
 SELECT say('{% for p in o %}{{ p[0] }}={{ p[1] }};{% endfor %}', '{"o": {"b": 1, "a": 2}}');
