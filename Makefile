@@ -4,6 +4,8 @@
 #   make install        into pg_config's dirs     make demo        the shop of examples/orders, end to end
 #   make clean          remove what was built     make demo-psql   the same, kept running, with psql
 #   make docs           docs/reference.md
+#   make bench          how fast it is beside the bare means, for an hour or so; NAME=drain: that one
+#   make bench-quick    the same small, in minutes, to see that all of it runs
 #
 # make test and make demo install missing Debian packages (as root), build,
 # and use a private copy of the PostgreSQL installation under build/; they
@@ -24,10 +26,14 @@ UPGRADED = $(patsubst sql/upgrade/$(EXTENSION)--%.sql,%,$(wildcard sql/upgrade/$
 
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
 DATA_built = $(EXTENSION)--$(EXTVERSION).sql $(UPGRADED:%=$(EXTENSION)--%--$(EXTVERSION).sql)
-EXTRA_CLEAN = $(OBJS:.o=.d) $(UNIT) $(UNIT:.so=.o) $(UNIT:.so=.d) build
+EXTRA_CLEAN = $(OBJS:.o=.d) $(UNIT) $(UNIT:.so=.o) $(UNIT:.so=.d) test/bench/inside.o test/bench/inside.d build
 
 # Test modules that call rooms from inside the server; never installed.
 UNIT = $(patsubst %.c,%.so,$(wildcard test/unit/*_test.c))
+
+# What the benchmarks measure with: a module and programs; never installed.
+BENCH = build/bench/inside.so \
+	$(patsubst test/bench/%.c,build/bench/%,$(filter-out %/inside.c,$(wildcard test/bench/*.c)))
 
 PG_CPPFLAGS = -Isrc
 PG_CFLAGS = -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare \
@@ -74,6 +80,10 @@ $(EXTENSION)--%--$(EXTVERSION).sql: $(SQL_FILES) $(wildcard sql/upgrade/*) Makef
 	sql/upgrade/generate $* $(SQL_FILES) >$@.tmp
 	mv $@.tmp $@
 
+# The library knows its release, to tell it from that of the objects in a database.
+src/process/release.o: notify_pg.control
+src/process/release.o: override CPPFLAGS += -DNOTIFY_RELEASE='"$(EXTVERSION)"'
+
 # Every object depends on its headers (written by -MMD) and on the flags here.
 -include $(OBJS:.o=.d) $(UNIT:.so=.d)
 $(OBJS) $(UNIT:.so=.o): Makefile
@@ -82,12 +92,24 @@ unit: $(UNIT)
 test/unit/channel_test.so: test/unit/channel_test.o $(filter src/net/% src/channel/%,$(OBJS))
 	$(CC) $(CFLAGS) -shared -o $@ $^ $(LDFLAGS) $(SHLIB_LINK)
 
+bench-tools: $(BENCH)
+build/bench/inside.so: test/bench/inside.o
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -shared -o $@ $< $(LDFLAGS)
+build/bench/%: test/bench/%.c test/bench/clock.h
+	@mkdir -p $(@D)
+	$(CC) -O2 -Wall -Wextra -Werror -I$(includedir) -o $@ $< -L$(libdir) -lcurl -lpq
+
 installcheck: check-stems
 check-stems:
 	$(if $(SAME_STEM),$(error $(SAME_STEM): in both sql/ and test/sql/; rename the test))
 
 test:
 	@test/run
+bench:
+	@BENCH=full test/run bench $(NAME)
+bench-quick:
+	@test/run bench $(NAME)
 demo:
 	@examples/demo
 demo-psql:
@@ -96,4 +118,4 @@ demo-psql:
 docs:
 	@docs/generate >docs/reference.md.new && mv docs/reference.md.new docs/reference.md || { rm -f docs/reference.md.new; exit 1; }
 
-.PHONY: unit check-stems test demo demo-psql docs
+.PHONY: unit bench-tools check-stems test bench bench-quick demo demo-psql docs

@@ -17,7 +17,8 @@ CREATE FUNCTION notify._workers(
     OUT started_at timestamptz, OUT generation bigint, OUT loops bigint, OUT last_error text,
     OUT planned bigint, OUT readied bigint, OUT claimed bigint, OUT sent bigint, OUT settled bigint,
     OUT refused bigint, OUT failed bigint, OUT in_flight bigint, OUT max_in_flight bigint,
-    OUT last_error_at timestamptz)
+    OUT claims bigint, OUT settles bigint, OUT plan_us bigint, OUT claim_us bigint, OUT settle_us bigint,
+    OUT commit_us bigint, OUT render_us bigint, OUT wire_us bigint, OUT last_error_at timestamptz)
     RETURNS SETOF record
     LANGUAGE c VOLATILE PARALLEL RESTRICTED
     AS 'MODULE_PATHNAME', 'notify_sql_workers';

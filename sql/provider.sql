@@ -23,7 +23,7 @@ COMMENT ON COLUMN notify.provider.channel IS 'The channel it serves.';
 COMMENT ON COLUMN notify.provider.adapter IS 'inbox, webhook or smtp: the protocol.';
 COMMENT ON COLUMN notify.provider.settings IS 'As the adapter needs (docs/channels.md). A string may be {"secret": "name"}: a row of notify.secret.';
 COMMENT ON COLUMN notify.provider.priority IS 'The enabled provider with the lowest number serves the channel.';
-COMMENT ON COLUMN notify.provider.concurrency IS 'Most transfers at a time in one dispatcher. NULL: half of notify_pg.max_in_flight.';
+COMMENT ON COLUMN notify.provider.concurrency IS 'Most transfers at a time in one dispatcher. NULL: half of what notify_pg.max_in_flight and the other providers'' transfers leave free.';
 COMMENT ON COLUMN notify.provider.max_attempts IS 'After this many attempts a message is dead.';
 COMMENT ON COLUMN notify.provider.enabled IS 'False: it is not used; its messages wait for it or for another provider of the channel.';
 COMMENT ON COLUMN notify.provider.problem IS 'What is wrong with it: it refused our credentials, or its settings are bad. NULL when nothing is. Saving it again clears it.';

@@ -143,6 +143,14 @@ COMMENT ON COLUMN notify.stat_worker.refused IS 'Dispatcher: answers that came t
 COMMENT ON COLUMN notify.stat_worker.failed IS 'Dispatcher: answers other than success.';
 COMMENT ON COLUMN notify.stat_worker.in_flight IS 'Dispatcher: transfers running now.';
 COMMENT ON COLUMN notify.stat_worker.max_in_flight IS 'Dispatcher: how many it may run; less than notify_pg.max_in_flight when file descriptors are short.';
+COMMENT ON COLUMN notify.stat_worker.claims IS 'Dispatcher: claims that took messages; claimed / claims is the batch.';
+COMMENT ON COLUMN notify.stat_worker.settles IS 'Dispatcher: transactions that recorded answers.';
+COMMENT ON COLUMN notify.stat_worker.plan_us IS 'Planner: microseconds spent planning, by the clock, commits included.';
+COMMENT ON COLUMN notify.stat_worker.claim_us IS 'Dispatcher: microseconds spent claiming, by the clock, the commit apart.';
+COMMENT ON COLUMN notify.stat_worker.settle_us IS 'Dispatcher: microseconds spent recording answers, by the clock, the commit apart.';
+COMMENT ON COLUMN notify.stat_worker.commit_us IS 'Dispatcher: microseconds spent on the rest of those transactions: mostly waiting for their commit to be on disk.';
+COMMENT ON COLUMN notify.stat_worker.render_us IS 'Dispatcher: microseconds spent filling templates, by the clock.';
+COMMENT ON COLUMN notify.stat_worker.wire_us IS 'Dispatcher: microseconds spent on transfers, by the clock; waiting for the network is not in it.';
 COMMENT ON COLUMN notify.stat_worker.last_error_at IS 'When last_error was logged.';
 COMMENT ON VIEW notify.stat_worker IS 'The launcher and this database''s workers, cumulative since they started. Empty without shared_preload_libraries.';
 

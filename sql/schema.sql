@@ -38,6 +38,32 @@ BEGIN
 END
 $$;
 
+-- The release of the library that is running, which these objects must be of.
+CREATE FUNCTION notify._library_release() RETURNS text
+LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'notify_library_release';
+
+COMMENT ON FUNCTION notify._library_release() IS
+'The release of the library this session runs. Internal.';
+
+DO $$
+DECLARE
+	library text := 'an earlier release';
+	wanted text := (SELECT e.extversion FROM pg_catalog.pg_extension e WHERE e.extname = 'notify_pg');
+BEGIN
+	BEGIN
+		library := notify._library_release();
+	EXCEPTION WHEN undefined_function THEN
+		NULL;
+	END;
+	IF library <> wanted THEN
+		RAISE EXCEPTION 'the server still runs another release of the library of notify_pg'
+			USING ERRCODE = 'object_not_in_prerequisite_state',
+				  DETAIL = pg_catalog.format('The library is of %s, the objects would be of %s.', library, wanted),
+				  HINT = 'Restart the server, so that it loads the library that is installed; then run the statement again.';
+	END IF;
+END
+$$;
+
 COMMENT ON SCHEMA notify IS
 'notify_pg: turns changes in this database''s tables into notifications.';
 

@@ -10,5 +10,8 @@
 ALTER TABLE notify.template ADD COLUMN provider_template jsonb CHECK (jsonb_typeof(provider_template) = 'object');
 ALTER TABLE notify.template_version ADD COLUMN provider_template jsonb;
 DROP FUNCTION notify._template(bigint);
+-- _workers() says more.
+DROP VIEW notify.stat_worker;
+DROP FUNCTION notify._workers();
 
 ALTER TABLE notify.template_version ADD COLUMN partials jsonb NOT NULL DEFAULT '{}';

@@ -129,19 +129,14 @@ find_leaf(int64 day)
 	leaf.relid = find_partition(day);
 }
 
+/* A column the table will have after ALTER EXTENSION UPDATE only is left out. */
 static void
-describe_columns(Relation partition)
+describe_columns(void)
 {
 	int i;
 
 	for (i = 0; i < EVENT_COLUMNS; i++)
-	{
 		leaf.attnos[i] = get_attnum(leaf.relid, column_names[i]);
-		if (leaf.attnos[i] == InvalidAttrNumber)
-			ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
-							errmsg("column \"%s\" of relation \"%s\" does not exist",
-								   column_names[i], RelationGetRelationName(partition))));
-	}
 }
 
 /* WHERE a IS NOT NULL [AND ...] is decided without an executor. */
@@ -181,7 +176,7 @@ describe_leaf(Relation partition)
 	List		 *indexes = RelationGetIndexList(partition);
 	ListCell	 *cell;
 
-	describe_columns(partition);
+	describe_columns();
 	leaf.indexes = palloc0(Max(list_length(indexes), 1) * sizeof(LeafIndex));
 	foreach (cell, indexes)
 		describe_index(&leaf.indexes[leaf.index_count++], lfirst_oid(cell));
@@ -225,6 +220,8 @@ make_row(Relation partition, const Datum *values, const bool *nulls)
 	memset(slot->tts_isnull, true, slot->tts_tupleDescriptor->natts * sizeof(bool));
 	for (i = 0; i < EVENT_COLUMNS; i++)
 	{
+		if (leaf.attnos[i] == InvalidAttrNumber)
+			continue;
 		slot->tts_values[leaf.attnos[i] - 1] = values[i];
 		slot->tts_isnull[leaf.attnos[i] - 1] = nulls[i];
 	}

@@ -8,7 +8,8 @@
  * never in conflict with somebody who edits a rule.  Both follow from scanning
  * without a snapshot and asking of each row whether the latest one sees it.
  *
- * Like the catalogs, the tables are read without asking for privileges.
+ * Like the catalogs, the tables are read without asking for privileges.  A column
+ * that the table will have after ALTER EXTENSION UPDATE only reads as NULL.
  */
 #include "postgres.h"
 
@@ -32,19 +33,6 @@ struct Reader
 	AttrNumber	   *attnos;
 };
 
-static AttrNumber
-find_column(Relation table, const char *name)
-{
-	AttrNumber attno = get_attnum(RelationGetRelid(table), name);
-
-	if (attno == InvalidAttrNumber)
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
-						errmsg("column \"%s\" of relation \"%s\" does not exist", name,
-							   RelationGetRelationName(table)),
-						errhint("Run ALTER EXTENSION notify_pg UPDATE.")));
-	return attno;
-}
-
 Reader *
 reader_open(RelationName table, const char *const *columns, int count)
 {
@@ -54,7 +42,7 @@ reader_open(RelationName table, const char *const *columns, int count)
 	reader->table = table_open(names_relation(table), AccessShareLock);
 	reader->attnos = palloc(count * sizeof(AttrNumber));
 	for (i = 0; i < count; i++)
-		reader->attnos[i] = find_column(reader->table, columns[i]);
+		reader->attnos[i] = get_attnum(RelationGetRelid(reader->table), columns[i]);
 	reader->snapshot = RegisterSnapshot(GetLatestSnapshot());
 	reader->row = table_slot_create(reader->table, NULL);
 	reader->scan = table_beginscan(reader->table, SnapshotAny, 0, NULL);
@@ -82,16 +70,18 @@ reader_close(Reader *reader)
 bool
 reader_is_null(Reader *reader, int column)
 {
-	return slot_attisnull(reader->row, reader->attnos[column]);
+	return reader->attnos[column] == InvalidAttrNumber ||
+		   slot_attisnull(reader->row, reader->attnos[column]);
 }
 
 Datum
 reader_datum(Reader *reader, int column)
 {
-	bool  isnull;
-	Datum value = slot_getattr(reader->row, reader->attnos[column], &isnull);
+	bool isnull;
 
-	return isnull ? (Datum) 0 : value;
+	if (reader_is_null(reader, column))
+		return (Datum) 0;
+	return slot_getattr(reader->row, reader->attnos[column], &isnull);
 }
 
 char *

@@ -292,11 +292,29 @@ outlets_sweep(void)
 /* ------------------------------------------------------- room and order --- */
 
 static int
+count_sending(void)
+{
+	dlist_iter	iter;
+	int			n = 0;
+
+	dlist_foreach(iter, &outlets)
+		n += dlist_container(Outlet, node, iter.cur)->sending;
+	return n;
+}
+
+/*
+ * Half of what the others leave: however many providers stall, each takes half
+ * of what was free, and something stays free for the rest.
+ */
+static int
 concurrency(const Outlet *outlet, int capacity)
 {
+	int			others;
+
 	if (outlet->concurrency > 0)
 		return Min(outlet->concurrency, capacity);
-	return Max(1, capacity / 2);
+	others = count_sending() - outlet->sending;
+	return Max(1, (capacity - others) / 2);
 }
 
 static int

@@ -38,6 +38,7 @@ static int	in_flight = 0;
 static int	exposed = 0;		/* on the wire or answered from there, not settled */
 static int	answers = 0;
 static bool made_room = false;
+static int64 render_us = 0;		/* spent filling templates */
 static dlist_head sending = DLIST_STATIC_INIT(sending);
 static dlist_head answered = DLIST_STATIC_INIT(answered);
 static dlist_head suspects = DLIST_STATIC_INIT(suspects);
@@ -69,6 +70,12 @@ send_made_room(void)
 
 	made_room = false;
 	return result;
+}
+
+int64
+send_render_us(void)
+{
+	return render_us;
 }
 
 dlist_head *
@@ -199,6 +206,7 @@ prepare(Job *job)
 	PG_TRY();
 	{
 		render_job(job);
+		render_us += ticks_us() - job->begun_at;
 		job->letter.time_limit_ms = time_limit_ms(job);
 		if (!job->outlet->inbox)
 			job->transfer = transfer_begin(job->outlet->provider, &job->letter, job->cxt);

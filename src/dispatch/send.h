@@ -19,6 +19,9 @@ extern void send_pump(void);
 
 extern int	send_in_flight(void);
 
+/* Microseconds spent filling templates so far. */
+extern int64 send_render_us(void);
+
 /* True once after a provider that had no room got some. */
 extern bool send_made_room(void);
 

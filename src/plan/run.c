@@ -14,6 +14,10 @@
  * that at once, so that one slow rule does not keep all others from being
  * planned.  Which queries rest is known to this process alone.
  *
+ * What a query finds goes to disk beyond work_mem: an audience of a million is
+ * no matter of memory.  The stores are made outside the subtransactions, which
+ * would take their files with them.
+ *
  * A version never changes, so its prepared plan is kept for the session, up to
  * PLANS_MAX of them; then all are dropped and made again as needed.
  */
@@ -21,6 +25,7 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "executor/tuptable.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "lib/stringinfo.h"
@@ -43,6 +48,7 @@ PG_FUNCTION_INFO_V1(notify_run_query);
 
 #define PLANS_MAX 500
 #define DETAIL_MAX 500
+#define FETCH_ROWS 1000
 #define RUN_BUDGET 3			/* query timeouts that a call's runs may cost together */
 #define REST_MS 60000			/* of a query that used up its budget */
 #define RESTS_MAX 100
@@ -80,16 +86,10 @@ typedef struct Run
 	int64		deadline;		/* in clock_ms(): nothing is begun after it */
 	Tuplestorestate *rows;		/* results */
 	TupleDesc	desc;
-	MemoryContext result_context;
-	List	   *found;			/* of this attempt: pairs (id, data) */
+	Tuplestorestate *found;		/* of this attempt */
+	int64		last_found;		/* its last event */
+	bool		has_extra;		/* a context of two rows */
 } Run;
-
-typedef struct Found
-{
-	int64		event;
-	Datum		data;
-	bool		isnull;
-} Found;
 
 static HTAB *plans = NULL;
 static HTAB *rests = NULL;
@@ -165,22 +165,47 @@ slice(Run *run, int column)
 }
 
 static void
-keep_found(Run *run)
+put_row(Tuplestorestate *rows, TupleDesc desc, int64 event, Datum data, bool isnull,
+		const char *reason, const char *detail)
 {
-	MemoryContext before = MemoryContextSwitchTo(run->result_context);
+	Datum		values[4] = {Int64GetDatum(event), data, (Datum) 0, (Datum) 0};
+	bool		nulls[4] = {false, isnull, reason == NULL, detail == NULL};
 
-	for (uint64 i = 0; i < SPI_processed; i++)
+	if (reason != NULL)
+		values[2] = CStringGetTextDatum(reason);
+	if (detail != NULL)
+		values[3] = CStringGetTextDatum(detail);
+	tuplestore_putvalues(rows, desc, values, nulls);
+}
+
+/* One result of the query: (id, data).  A context gives an event one row at most. */
+static void
+keep_found(Run *run, HeapTuple tuple, TupleDesc desc)
+{
+	bool		isnull;
+	bool		no_data;
+	int64		event = DatumGetInt64(SPI_getbinval(tuple, desc, 1, &isnull));
+	Datum		data = SPI_getbinval(tuple, desc, 2, &no_data);
+
+	if (run->kind == QUERY_CONTEXT && event == run->last_found)
+		run->has_extra = true;
+	run->last_found = event;
+	put_row(run->found, run->desc, event, data, no_data, NULL, NULL);
+}
+
+/* However many rows there are, memory holds FETCH_ROWS of them. */
+static void
+keep_all_found(Run *run, Portal portal)
+{
+	do
 	{
-		HeapTuple	tuple = SPI_tuptable->vals[i];
-		Found	   *found = palloc(sizeof(Found));
-		bool		isnull;
-		Datum		data = SPI_getbinval(tuple, SPI_tuptable->tupdesc, 2, &found->isnull);
-
-		found->event = DatumGetInt64(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 1, &isnull));
-		found->data = found->isnull ? (Datum) 0 : PointerGetDatum(PG_DETOAST_DATUM_COPY(data));
-		run->found = lappend(run->found, found);
-	}
-	MemoryContextSwitchTo(before);
+		CHECK_FOR_INTERRUPTS();
+		SPI_cursor_fetch(portal, true, FETCH_ROWS);
+		for (uint64 i = 0; i < SPI_processed; i++)
+			keep_found(run, SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
+		SPI_freetuptable(SPI_tuptable);
+	} while (SPI_processed > 0);
+	SPI_cursor_close(portal);
 }
 
 /* The work of one attempt, in its subtransaction. */
@@ -190,17 +215,13 @@ run_slice(void *arg)
 	Run		   *run = arg;
 	IdentityBefore before;
 	Datum		values[QUERY_NARGS];
-	int			code;
 
 	SPI_connect();
 	identity_assume(&run->identity, &before);
 	XactReadOnly = true;		/* until the subtransaction ends */
 	for (int i = 0; i < QUERY_NARGS; i++)
 		values[i] = slice(run, i);
-	code = SPI_execute_plan(find_plan(run), values, NULL, true, 0);
-	if (code != SPI_OK_SELECT)
-		elog(ERROR, "rule query failed: %s", SPI_result_code_string(code));
-	keep_found(run);
+	keep_all_found(run, SPI_cursor_open(NULL, find_plan(run), values, NULL, true));
 	identity_restore(&before);
 	SPI_finish();
 }
@@ -214,7 +235,9 @@ attempt_in_time(Run *run)
 	bool		armed = !get_timeout_active(STATEMENT_TIMEOUT);
 	ErrorData  *volatile error = NULL;
 
-	run->found = NIL;
+	tuplestore_clear(run->found);
+	run->has_extra = false;
+	run->last_found = -1;
 	if (armed)
 		enable_timeout_after(STATEMENT_TIMEOUT, notify_query_timeout);
 	PG_TRY();
@@ -236,19 +259,6 @@ attempt_in_time(Run *run)
 	return error;
 }
 
-static void
-put_row(Run *run, int64 event, Datum data, bool isnull, const char *reason, const char *detail)
-{
-	Datum		values[4] = {Int64GetDatum(event), data, (Datum) 0, (Datum) 0};
-	bool		nulls[4] = {false, isnull, reason == NULL, detail == NULL};
-
-	if (reason != NULL)
-		values[2] = CStringGetTextDatum(reason);
-	if (detail != NULL)
-		values[3] = CStringGetTextDatum(detail);
-	tuplestore_putvalues(run->rows, run->desc, values, nulls);
-}
-
 /* The same error for some events */
 static void
 put_error(Run *run, int from, int to, const char *message)
@@ -257,41 +267,19 @@ put_error(Run *run, int from, int to, const char *message)
 	char	   *detail = pnstrdup(message, length);
 
 	for (int i = from; i < to; i++)
-		put_row(run, DatumGetInt64(run->columns[0][i]), (Datum) 0, true,
+		put_row(run->rows, run->desc, DatumGetInt64(run->columns[0][i]), (Datum) 0, true,
 				run->kind == QUERY_AUDIENCE ? "audience_error" : "context_error", detail);
 }
 
-/* A context gives an event one row at most; "found" is in the order of events. */
-static bool
-has_extra_context(Run *run)
-{
-	int64		previous = -1;
-	ListCell   *cell;
-
-	if (run->kind != QUERY_CONTEXT)
-		return false;
-	foreach(cell, run->found)
-	{
-		Found	   *found = lfirst(cell);
-
-		if (found->event == previous)
-			return true;
-		previous = found->event;
-	}
-	return false;
-}
-
+/* What an attempt found becomes part of the result. */
 static void
 put_found(Run *run)
 {
-	ListCell   *cell;
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(run->desc, &TTSOpsMinimalTuple);
 
-	foreach(cell, run->found)
-	{
-		Found	   *found = lfirst(cell);
-
-		put_row(run, found->event, found->data, found->isnull, NULL, NULL);
-	}
+	while (tuplestore_gettupleslot(run->found, true, false, slot))
+		tuplestore_puttupleslot(run->rows, slot);
+	ExecDropSingleTupleTableSlot(slot);
 }
 
 /* Others were in the way, and may not be any more. */
@@ -315,7 +303,7 @@ attempt_range(Run *run, int from, int to)
 		error = attempt_in_time(run);
 	if (error != NULL)
 		return error->message;
-	return has_extra_context(run) ? "context query returned more than one row" : NULL;
+	return run->has_extra ? "context query returned more than one row" : NULL;
 }
 
 static void
@@ -437,6 +425,7 @@ open_result(Run *run, ReturnSetInfo *result)
 	MemoryContext before = MemoryContextSwitchTo(result->econtext->ecxt_per_query_memory);
 
 	run->rows = tuplestore_begin_heap(true, false, work_mem);
+	run->found = tuplestore_begin_heap(false, false, work_mem);
 	run->desc = CreateTupleDescCopy(result->expectedDesc);
 	result->returnMode = SFRM_Materialize;
 	result->setResult = run->rows;
@@ -458,7 +447,6 @@ notify_run_query(PG_FUNCTION_ARGS)
 				 errmsg("set-valued function called in context that cannot accept a set")));
 	run.version = PG_GETARG_INT64(0);
 	run.kind = query_kind(text_to_cstring(PG_GETARG_TEXT_PP(1)));
-	run.result_context = CurrentMemoryContext;
 	open_result(&run, result);
 	load_version(&run);
 	for (int i = 0; i < QUERY_NARGS; i++)
@@ -468,5 +456,6 @@ notify_run_query(PG_FUNCTION_ARGS)
 						  &run.columns[i], &run.nulls[i], &count);
 	if (run.text != NULL && count > 0)
 		run_all(&run, count);
+	tuplestore_end(run.found);
 	return (Datum) 0;
 }

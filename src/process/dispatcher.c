@@ -70,6 +70,8 @@ typedef struct Exchange
 	Job		   *suspect;		/* settle this one alone, and nothing else */
 	Settlement	settlement;
 	Claim		taken;
+	int64		settle_us;		/* spent, without the commit */
+	int64		claim_us;		/* likewise, looks at the configuration included */
 } Exchange;
 
 static int	slot;				/* the dispatcher's number */
@@ -249,20 +251,42 @@ refresh_time(void)
 /* ------------------------------------------------------------ an exchange --- */
 
 static void
+claim_with_words(Claim *claim)
+{
+	dlist_iter	iter;
+
+	claim_run(claim, jobs_cxt);
+	dlist_foreach(iter, &claim->jobs)
+		render_load(dlist_container(Job, node, iter.cur));
+}
+
+static void
 exchange_task(void *arg)
 {
 	Exchange   *x = arg;
-	dlist_iter	iter;
+	int64		begun = ticks_us();
+	int64		settled;
 
 	if (x->settle)
 		settle_run(&x->settlement);
+	settled = ticks_us();
 	if (x->refresh)
 		outlets_refresh();
-	if (!x->claim)
-		return;
-	claim_run(&x->taken, jobs_cxt);
-	dlist_foreach(iter, &x->taken.jobs)
-		render_load(dlist_container(Job, node, iter.cur));
+	if (x->claim)
+		claim_with_words(&x->taken);
+	x->settle_us = settled - begun;
+	x->claim_us = ticks_us() - settled;
+}
+
+/* What a transaction cost; its parts are known when it went well. */
+static void
+count_time(const Exchange *x, int64 total)
+{
+	slot_count(worker_slot, COUNT_CLAIMS, x->taken.njobs > 0);
+	slot_count(worker_slot, COUNT_SETTLES, x->settle);
+	slot_count(worker_slot, COUNT_SETTLE_US, x->settle_us);
+	slot_count(worker_slot, COUNT_CLAIM_US, x->claim_us);
+	slot_count(worker_slot, COUNT_COMMIT_US, total - x->settle_us - x->claim_us);
 }
 
 static void
@@ -377,6 +401,7 @@ static void
 run_exchange(Exchange *x)
 {
 	bool		good;
+	int64		begun;
 	int64		now;
 
 	if (x->suspect)
@@ -386,10 +411,12 @@ run_exchange(Exchange *x)
 	if (x->claim)
 		prepare_claim(&x->taken);
 	pgstat_report_activity(STATE_RUNNING, "notify_pg: settling and claiming");
+	begun = ticks_us();
 	good = worker_transaction(exchange_task, x);
+	now = ticks_us();
+	count_time(x, now - begun);
 	slot_count(worker_slot, COUNT_LOOPS, 1);
 	unreported = true;
-	now = ticks_us();
 	if (!good)
 	{
 		after_failure(x, now);
@@ -507,13 +534,25 @@ obey_settings(void)
 }
 
 static void
+pump(void)
+{
+	int64		begun = ticks_us();
+	int64		rendered = send_render_us();
+
+	send_pump();
+	rendered = send_render_us() - rendered;
+	slot_count(worker_slot, COUNT_RENDER_US, rendered);
+	slot_count(worker_slot, COUNT_WIRE_US, ticks_us() - begun - rendered);
+}
+
+static void
 dispatcher_round(void)
 {
 	int64		now;
 
 	MemoryContextReset(loop_cxt);
 	worker_check_interrupts();
-	send_pump();
+	pump();
 	outlets_sweep();
 	now = ticks_us();
 	if (send_made_room() || now - claimed_at >= (int64) notify_poll_interval * 1000)

@@ -10,6 +10,10 @@
  *		want	give a slot to every worker that should be
  *		start	those whose time has come, probes included
  *
+ * Where the extension is of another release than the library, the workers' slots
+ * are given but wait: they say why, as the log does once.  ALTER EXTENSION
+ * UPDATE asks for a fresh look at its commit (hooks.c).
+ *
  * A pass runs at every wake-up (a worker attached or left, a commit concerned
  * the extension or a database) and every PASS_MS in any case.
  *
@@ -57,6 +61,8 @@ typedef struct DatabaseLine
 	bool		seen;			/* in this pass */
 	ExtensionFinding finding;
 	bool		asked;			/* someone asks for a fresh look */
+	bool		told;			/* the log has that it is of another release */
+	char		why[WORKER_ERROR_SIZE]; /* in words */
 	int			failures;		/* probes in a row without an answer */
 	TimestampTz probe_at;
 } DatabaseLine;
@@ -193,6 +199,9 @@ learn_from_probe(DatabaseLine *line, const WorkerInfo *info, TimestampTz now)
 	if (line->failures > 0)
 		delay = worker_backoff(line->failures, RESTART_LEAST, RESTART_MOST);
 	line->probe_at = TimestampTzPlusMilliseconds(now, delay);
+	strlcpy(line->why, info->last_error, sizeof(line->why));
+	if (line->finding != EXTENSION_OTHER_RELEASE)
+		line->told = false;
 }
 
 /*
@@ -335,6 +344,53 @@ want_in_database(DatabaseLine *line)
 		want(WORKER_DISPATCHER, line->oid, number);
 }
 
+/* Slots that say what they wait for. */
+static void
+want_later(DatabaseLine *line)
+{
+	want_in_database(line);
+	for (int i = 1; i < shmem_slot_count(); i++)
+	{
+		WorkerInfo	info;
+
+		slot_read(i, &info);
+		if (info.state == WORKER_WAITING && info.kind != WORKER_PROBE &&
+			info.database == line->oid && strcmp(info.last_error, line->why) != 0)
+			slot_error(i, line->why);
+	}
+	if (!line->told)
+		ereport(WARNING,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("notify_pg plans and sends nothing in database %u", line->oid),
+				 errdetail_internal("%s.", line->why)));
+	line->told = true;
+}
+
+static void
+want_for(DatabaseLine *line, int *probes, TimestampTz now)
+{
+	if (quiet_now(line->oid))
+	{
+		line->finding = EXTENSION_UNKNOWN;
+		line->asked = true;		/* look again afterwards */
+		return;
+	}
+	if (line->finding == EXTENSION_PRESENT)
+	{
+		line->asked = false;
+		want_in_database(line);
+		return;
+	}
+	if (line->finding == EXTENSION_OTHER_RELEASE)
+		want_later(line);
+	if (*probes < MAX_PROBES && probe_due(line, now) &&
+		want(WORKER_PROBE, line->oid, 0) >= 0)
+	{
+		line->asked = false;
+		(*probes)++;
+	}
+}
+
 static void
 want_workers(void)
 {
@@ -345,24 +401,7 @@ want_workers(void)
 
 	hash_seq_init(&status, databases);
 	while ((line = hash_seq_search(&status)) != NULL)
-	{
-		if (quiet_now(line->oid))
-		{
-			line->finding = EXTENSION_UNKNOWN;
-			line->asked = true; /* look again afterwards */
-		}
-		else if (line->finding == EXTENSION_PRESENT)
-		{
-			line->asked = false;
-			want_in_database(line);
-		}
-		else if (probes < MAX_PROBES && probe_due(line, now) &&
-				 want(WORKER_PROBE, line->oid, 0) >= 0)
-		{
-			line->asked = false;
-			probes++;
-		}
-	}
+		want_for(line, &probes, now);
 }
 
 static void

@@ -124,13 +124,16 @@ planner_round(TimestampTz *maintained, int *failures)
 {
 	PlanResult	result;
 	bool		good;
+	TimestampTz begun;
 
 	pgstat_report_activity(STATE_RUNNING, "notify_pg: planning");
 	good = maintain(maintained);
+	begun = GetCurrentTimestamp();
 	if (worker_transaction(plan_once, &result))
 		publish(&result);
 	else
 		good = false;
+	slot_count(worker_slot, COUNT_PLAN_US, Max(0, GetCurrentTimestamp() - begun));
 	pgstat_report_activity(STATE_IDLE, NULL);
 	pgstat_report_stat(!good || !result.more);
 	*failures = good ? 0 : *failures + 1;

@@ -59,6 +59,7 @@ typedef enum ExtensionFinding
 {
 	EXTENSION_UNKNOWN,
 	EXTENSION_PRESENT,
+	EXTENSION_OTHER_RELEASE,	/* last_error says which */
 	EXTENSION_ABSENT
 } ExtensionFinding;
 
@@ -74,6 +75,14 @@ typedef enum WorkerCounter
 	COUNT_FAILED,
 	COUNT_IN_FLIGHT,			/* a gauge */
 	COUNT_MAX_IN_FLIGHT,		/* a gauge: the limit in force */
+	COUNT_CLAIMS,				/* claims that took something */
+	COUNT_SETTLES,				/* settlements */
+	COUNT_PLAN_US,				/* from here on: microseconds spent */
+	COUNT_CLAIM_US,
+	COUNT_SETTLE_US,
+	COUNT_COMMIT_US,
+	COUNT_RENDER_US,
+	COUNT_WIRE_US,
 	COUNT_KINDS
 } WorkerCounter;
 

@@ -34,6 +34,7 @@
 #include "utils/snapmgr.h"
 
 #include "compat.h"
+#include "process/release.h"
 #include "process/worker.h"
 
 #define PATIENCE_MS		1500
@@ -242,17 +243,19 @@ worker_transaction(WorkerTask work, void *arg)
 static void
 look_for_extension(void *arg)
 {
-	*(bool *) arg = OidIsValid(get_extension_oid(NOTIFY_EXTENSION, true));
+	char		why[WORKER_ERROR_SIZE];
+
+	*(ExtensionFinding *) arg = release_find(why);
 }
 
 void
 worker_leave_if_dropped(void)
 {
-	bool		present = true;
+	ExtensionFinding finding = EXTENSION_PRESENT;
 
-	if (!worker_transaction(look_for_extension, &present) || present)
+	if (!worker_transaction(look_for_extension, &finding) || finding == EXTENSION_PRESENT)
 		return;
-	slot_report_extension(worker_slot, EXTENSION_ABSENT);
+	slot_report_extension(worker_slot, finding);
 	proc_exit(0);
 }
 

@@ -47,7 +47,7 @@ extern bool worker_reload(void);
 typedef void (*WorkerTask) (void *arg);
 extern bool worker_transaction(WorkerTask work, void *arg);
 
-/* After an error: exit if the extension has left the database. */
+/* After an error: exit if the extension has left the database, or is another release's. */
 extern void worker_leave_if_dropped(void);
 
 /* A plan that outlives its transaction; "plan" keeps it. */

@@ -102,7 +102,7 @@ build()
 	private_tree
 	# What the outer make was told, except CC, is its own business.
 	unset MAKEFLAGS MFLAGS MAKELEVEL
-	if ! make -j2 all unit install ${CC:+CC="$CC"} >build/make.log 2>&1; then
+	if ! make -j2 all unit bench-tools install ${CC:+CC="$CC"} >build/make.log 2>&1; then
 		cat build/make.log >&2
 		say "notify_pg: the build failed" >&2
 		return 1

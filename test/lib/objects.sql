@@ -150,7 +150,7 @@ INSERT INTO line
 SELECT format('role %s', r.rolname), to_jsonb(r) - '{oid,rolpassword}'::text[] || jsonb_build_object(
 		'settings', (SELECT jsonb_agg(s.setconfig) FROM pg_db_role_setting s WHERE s.setrole = r.oid),
 		'memberships', (SELECT jsonb_agg(format('%s in %s', m.member::regrole, m.roleid::regrole) ORDER BY 1)
-						FROM pg_auth_members m WHERE r.oid IN (m.member, m.roleid)))
+						FROM pg_auth_members m WHERE r.oid = m.member))
 FROM pg_roles r WHERE r.rolname IN ('notify_admin', 'notify_app', 'notify_report', 'notify_worker');
 
 SELECT DISTINCT name || E'\t' || definition::text FROM line ORDER BY 1;

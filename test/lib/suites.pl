@@ -22,7 +22,8 @@ my @suites = (
 	[ regress => \&regress, 'test/sql/*.sql' ],
 	[ isolation => \&isolation, 'test/specs/*.spec' ],
 	[ pgtap => \&pgtap, 'test/pgtap/*.sql' ],
-	[ tap => \&tap, 'test/t/*.pl' ],);
+	[ tap => \&tap, 'test/t/*.pl' ],
+	[ bench => \&bench, 'test/bench/*.pl' ],);
 
 $| = 1;
 my ($only, @names) = @ARGV;
@@ -180,17 +181,40 @@ sub harness
 	return @bad;
 }
 
-sub tap
+# Perl files that start servers of their own.
+sub perl_files
 {
-	my ($dir, @files) = @_;
+	my ($dir, $limit, $options, @files) = @_;
 	local $ENV{TESTDIR} = $dir;
 	local $ENV{PG_REGRESS} = "$pg_test/regress/pg_regress";
-	local $ENV{PERL5LIB} = join ':', "$pg_test/perl", "$top/test/lib", $ENV{PERL5LIB} // ();
-	my $command = [ 'timeout', '--foreground', '-k', '30', '900', $^X, '-w' ];
-	for my $file (harness({ exec => $command }, @files))
+	local $ENV{PERL5LIB} = join ':', "$pg_test/perl", "$top/test/lib", "$top/test/bench", $ENV{PERL5LIB} // ();
+	my $command = [ 'timeout', '--foreground', '-k', '30', $limit, $^X, '-w' ];
+	for my $file (harness({ exec => $command, %$options }, @files))
 	{
 		my $stem = stem($file);
 		show($_, -80) for glob "$dir/tmp_check/log/${stem}_*.log $dir/tmp_check/log/regress_log_$stem";
+	}
+	return;
+}
+
+sub tap
+{
+	my ($dir, @files) = @_;
+	return perl_files($dir, 900, {}, @files);
+}
+
+# Small, to see that each of them runs; with BENCH=full at full size and told as
+# a table (test/bench/README.md).
+sub bench
+{
+	my ($dir, @files) = @_;
+	my $full = ($ENV{BENCH} // '') eq 'full';
+	local $ENV{BENCH_DIR} = "$top/build/bench";
+	local $ENV{BENCH_TABLE} = "$dir/table";
+	perl_files($dir, $full ? 7200 : 300, { verbosity => $full ? 1 : 0 }, @files);
+	if ($full && open my $table, '<', "$dir/table")
+	{
+		print "\n", <$table>, "\n";
 	}
 	return;
 }

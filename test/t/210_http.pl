@@ -272,7 +272,7 @@ wait_for_status('wait5', 'sent', 'and sent, expired or not');
 wait_for_status('wait20', 'sent', 'and sent, late or not');
 
 #
-# A provider that stalls has half the slots and no more; others go on. It is
+# A provider that stalls has half of the free slots and no more; others go on. It is
 # stalled for as long as the test wants, so this is no matter of time: all of
 # the others' messages arrive while its own hang.
 #
@@ -308,6 +308,15 @@ is($other->counts->{total}, 50, 'all fifty of them');
 note sprintf('3000 messages took %.2f s, beside a stalled provider %.2f s', $usual, $meanwhile);
 cmp_ok($meanwhile, '<', 1.7 * $usual + 0.2, 'at full speed');
 
+# Another one that stalls has half of what the first left, and others still go on.
+$node->safe_psql('postgres', "UPDATE notify.provider SET priority = 5 WHERE name = 'stalled'; UPDATE notify.provider SET enabled = false WHERE name = 'fast';"
+	. provider('stalled too', -1, $other->url('/stall')));
+$node->safe_psql('postgres', "SELECT count(notify.send('anyone', 'hello', '{}', 'news')) FROM generate_series(1, 200)");
+ok(wait_for_sql($node, "SELECT in_flight = 75 FROM notify.stat_worker WHERE kind = 'dispatcher'"), 'seventy-five transfers hang');
+$node->safe_psql('postgres', "UPDATE notify.provider SET enabled = true WHERE name = 'fast'");
+many(1000);
+is($other->counts->{total}, 75, 'while both still hang');
+
 # The stalled provider dies: its connections break, then it refuses them. Its
 # messages are tried again, by the provider that serves the channel now.
 $other->stop;
@@ -316,7 +325,7 @@ ok(wait_for_sql($node, q{SELECT count(*) = 200 FROM notify.delivery WHERE recipi
 	'its messages go by another provider');
 is($node->safe_psql('postgres', "SELECT string_agg(DISTINCT class, ',' ORDER BY class) FROM notify.outcome WHERE provider = 'stalled'"),
 	'provider_down,retry', 'a provider that refuses connections is down');
-$node->safe_psql('postgres', "DELETE FROM notify.provider WHERE name IN ('fast', 'stalled')");
+$node->safe_psql('postgres', "DELETE FROM notify.provider WHERE name IN ('fast', 'stalled', 'stalled too')");
 
 #
 # Signatures, and secrets

@@ -1,49 +1,67 @@
-# ALTER EXTENSION UPDATE makes of an old database what a new one is: every object
-# of a fresh install, of one that was updated from each earlier release with
-# a product's rules, people and messages in it, and of both after a dump and
-# restore, is the same (test/lib/objects.sql says what is looked at).
+# ALTER EXTENSION UPDATE makes of an old database what a new one is, under load:
+# every object of a fresh install, of one that was updated from each earlier
+# release with a product's rules, people and messages in it, and of both after a
+# dump and restore, is the same (test/lib/objects.sql says what is looked at);
+# writers never wait long, and every event of theirs is delivered.
 # Would catch: a table, index, constraint, grant, comment or column that only new
-# databases have; a function that stayed as it was; a table that pg_dump forgets.
+# databases have; a function that stayed as it was; a table that pg_dump forgets;
+# a user's own grants lost; business writes that fail or stand still between the
+# new library and the update; workers that crash there, or stay away after it.
 
 use strict;
 use warnings;
 use Cwd qw(getcwd);
 use File::Copy qw(copy);
+use IPC::Run;
 use NotifyTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(time);
 
 my $top = getcwd();
+my $dir = PostgreSQL::Test::Utils::tempdir;
 my $extensions = installed_extensions();
 my %releases = map { m{--([\d.]+)\.sql$} ? ($1 => $_) : () } glob "$top/sql/upgrade/notify_pg--*.sql";
-my @installed;
-for my $release (sort keys %releases)
-{
-	push @installed, "$extensions/notify_pg--$release.sql";
-	copy($releases{$release}, $installed[-1]) or die "$installed[-1]: $!";
-}
-END { unlink @installed; }
+my @placed;
+END { unlink @placed; }
+place("notify_pg--$_.sql", slurp_file($releases{$_})) for keys %releases;
 
-my $node = notify_cluster('main', extension => 0, conf => "notify_pg.poll_interval = '50ms'\n");
-my $dir = PostgreSQL::Test::Utils::tempdir;
-$node->safe_psql('postgres', 'CREATE DATABASE fresh');
+my $http = http_sink();
+my $node = notify_cluster('main', extension => 0,
+	conf => "notify_pg.poll_interval = '50ms'\nmax_connections = 40\nautovacuum_naptime = 1\n");
+$node->safe_psql('postgres', 'CREATE ROLE bob LOGIN; CREATE ROLE shop LOGIN; CREATE DATABASE fresh');
 $node->safe_psql('fresh', 'CREATE EXTENSION notify_pg');
+my $current = $node->safe_psql('fresh', 'SELECT extversion FROM pg_extension WHERE extname = $$notify_pg$$');
 my %fresh = objects('fresh');
 cmp_ok(scalar keys %fresh, '>', 800, 'objects are looked at');
-same_objects('fresh', restored('fresh'), 'restored from a dump of a fresh install');
+same_objects(restored('fresh'), 'restored from a dump of a fresh install');
 
 for my $release (sort keys %releases)
 {
 	my $db = "from_$release";
 	$node->safe_psql('postgres', qq{CREATE DATABASE "$db"});
 	$node->safe_psql($db, "CREATE EXTENSION notify_pg VERSION '$release'");
-	$node->safe_psql($db, 'ALTER EXTENSION notify_pg UPDATE');
-	same_objects('fresh', $db, "updated from $release");
-	same_objects('fresh', restored($db), "restored from a dump of one updated from $release");
+	furnish($db);
+	waits($db, $release);
+	update_under_load($db, $release);
+	same_objects($db, "updated from $release");
+	same_rows($db, "updated from $release");
+	my $copy = restored($db);
+	same_objects($copy, "restored from a dump of one updated from $release");
+	for my $what (q{SELECT * FROM notify.rule}, q{SELECT * FROM notify.rule_version}, q{SELECT * FROM notify.template},
+		q{SELECT * FROM notify.template_version}, q{SELECT * FROM notify.provider}, q{SELECT * FROM notify.recipient},
+		q{SELECT * FROM notify.address}, q{SELECT * FROM notify.recipient_source}, q{SELECT * FROM notify.source}, bobs_grants())
+	{
+		is(contents($copy, $what), contents($db, $what), "the copy has what the original has: $what");
+	}
 }
+there_and_back("from_$_") for (sort keys %releases)[0];
+refused();
 
 done_testing();
+
+# ------------------------------------------------------------------ objects ---
 
 sub installed_extensions
 {
@@ -52,7 +70,16 @@ sub installed_extensions
 	return "$share/extension";
 }
 
-# name => definition of everything in a database.
+# A script beside the installed ones, until the test ends.
+sub place
+{
+	my ($name, $text) = @_;
+	push @placed, "$extensions/$name";
+	unlink $placed[-1];
+	append_to_file($placed[-1], $text);
+}
+
+# name => definition of everything in a database, but for what was granted to bob.
 sub objects
 {
 	my ($db) = @_;
@@ -61,6 +88,8 @@ sub objects
 	for my $line (split /\n/, $lines)
 	{
 		my ($name, $definition) = split /\t/, $line, 2;
+		$definition =~ s/(?<="acl": \[)([^\]]*)/join ', ', grep { !m{^"bob: } } split m{, (?=")}, $1/e;
+		$definition =~ s/"acl": \[\]/"acl": null/;
 		push @{ $objects{$name} }, $definition;    # day partitions that differ show as two
 	}
 	return map { $_ => join("\n", sort @{ $objects{$_} }) } keys %objects;
@@ -68,13 +97,34 @@ sub objects
 
 sub same_objects
 {
-	my ($one, $other, $what) = @_;
-	my %one = objects($one);
-	my %other = objects($other);
-	my @differ = grep { ($one{$_} // '') ne ($other{$_} // '') } sort keys %{ { %one, %other } };
+	my ($db, $what) = @_;
+	my %objects = objects($db);
+	my @differ = grep { ($fresh{$_} // '') ne ($objects{$_} // '') } sort keys %{ { %fresh, %objects } };
 
 	is(scalar @differ, 0, "$what: everything is as in a fresh install");
-	diag("$_\n    $one: " . ($one{$_} // 'not there') . "\n    $other: " . ($other{$_} // 'not there')) for @differ;
+	diag("$_\n    fresh: " . ($fresh{$_} // 'not there') . "\n    $db: " . ($objects{$_} // 'not there')) for @differ;
+}
+
+# What a fresh install has in its tables, but for where it stands, an old one has too.
+sub same_rows
+{
+	my ($db, $what) = @_;
+	my @tables = split /\n/, $node->safe_psql('fresh', q{
+		SELECT c.oid::regclass FROM pg_class c WHERE c.relnamespace = 'notify'::regnamespace AND c.relkind = 'r' AND NOT c.relispartition
+		  AND c.relname NOT IN ('instance', 'origin', 'cursor', 'mark', 'backlog') ORDER BY 1});
+
+	for my $table (@tables)
+	{
+		my %has = map { $_ => 1 } split /\n/, contents($db, "SELECT * FROM $table");
+		my @lacking = grep { !$has{$_} } split /\n/, contents('fresh', "SELECT * FROM $table");
+		is("@lacking", '', "$what: $table has the rows of a fresh install") if @lacking || $table eq 'notify.reason';
+	}
+}
+
+sub contents
+{
+	my ($db, $query) = @_;
+	return $node->safe_psql($db, "SELECT to_jsonb(q) FROM ($query) AS q ORDER BY 1");
 }
 
 # Dumps a database, restores it into a new one and gives its name.
@@ -86,4 +136,238 @@ sub restored
 	$node->command_ok([ 'pg_dump', '-Fc', '-f', "$dir/$db", $node->connstr($db) ], "dumps $db");
 	$node->command_ok([ 'pg_restore', '-e', '-d', $node->connstr($copy), "$dir/$db" ], "restores $db");
 	return $copy;
+}
+
+# ------------------------------------------------------------ an old database ---
+
+# A shop in production: everything the first release knew, and history.
+sub furnish
+{
+	my ($db) = @_;
+	$node->safe_psql($db, qq{
+		CREATE TABLE orders (id bigserial PRIMARY KEY, customer text, status text);
+		CREATE TABLE users (id text PRIMARY KEY, mail text, lang text);
+		GRANT ALL ON orders, users, orders_id_seq TO shop;
+		GRANT notify_app TO shop;
+		INSERT INTO users SELECT 'u' || n, 'u' || n || '\@example.com', 'en' FROM generate_series(1, 20) AS n;
+		INSERT INTO users VALUES ('gone', 'gone\@example.com', 'en');
+		INSERT INTO notify.secret VALUES ('key', 'whsec_cGxhbnRlZF9zZWNyZXRfbWFya2Vy');
+		INSERT INTO notify.category (name, class, channels) VALUES ('c', 'transactional', '{webhook}'), ('in', 'transactional', '{inbox}');
+		INSERT INTO notify.provider (name, channel, adapter, settings) VALUES ('inbox', 'inbox', 'inbox', '{}'),
+			('hook', 'webhook', 'webhook', '{"url": "@{[$http->url("/$db")]}", "signing_secret": {"secret": "key"}}');
+		INSERT INTO notify.template (name, channel, body) VALUES ('t', 'webhook', 'order {{ new.id }}'), ('e', 'webhook', '{{ new.fact }}'), ('t', 'inbox', 'order {{ new.id }}');
+		SELECT notify.attach('orders', 'new.customer', columns => '{-status}');
+		SELECT notify.attach_recipients('users', id => 'id', addresses => '{"email": "mail"}', locale => 'lang');
+		INSERT INTO notify.rule (name, source, ops, condition, template, category) VALUES ('r', 'orders', '{insert}', 'new.id > 0', 't', 'c');
+		INSERT INTO notify.rule (name, source, ops, template, category, priority, delay) VALUES ('late', 'orders', '{delete}', 't', 'in', 3, '1 day');
+		UPDATE notify.rule SET condition = 'new.id > 0 AND new.customer IS NOT NULL' WHERE name = 'r';
+		INSERT INTO notify.rule (name, event_type, template, category) VALUES ('facts', 'fact', 'e', 'c');
+		INSERT INTO orders (customer, status) SELECT 'u' || 1 + n % 20, 'waiting' FROM generate_series(1, 50) AS n;
+		DELETE FROM orders WHERE id = 7;
+		SELECT notify.emit('fact', 'u1', '{"fact": "emitted before"}');
+		SELECT notify._plan(1000);
+		INSERT INTO orders (customer) VALUES ('u3');
+		INSERT INTO notify.outcome (message, verdict, attempt, provider, class) SELECT id, 'retrying', 1, 'hook', 'retry' FROM notify.message LIMIT 5;
+		INSERT INTO notify.inbox (recipient, message, body) VALUES ('u1', 1, 'of old');
+		CREATE VIEW mine AS SELECT message, status, recipient FROM notify.delivery;
+		GRANT USAGE ON SCHEMA notify TO bob;
+		GRANT SELECT ON ALL TABLES IN SCHEMA notify TO bob;
+		GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA notify TO bob;
+		GRANT SELECT (body) ON notify.inbox TO bob WITH GRANT OPTION});
+	cmp_ok($node->safe_psql($db, 'SELECT ready FROM notify.status()'), '>=', 50, 'messages wait in the old database');
+}
+
+# Everything bob was given, on objects that a fresh install has.
+sub bobs_grants
+{
+	return q{SELECT 'relation' AS kind, c.oid::regclass::text AS name, x.privilege_type, x.is_grantable
+		FROM pg_class c, aclexplode(c.relacl) AS x WHERE c.relnamespace = 'notify'::regnamespace AND NOT c.relispartition AND x.grantee = 'bob'::regrole
+		UNION ALL SELECT 'column', a.attrelid::regclass || '.' || a.attname, x.privilege_type, x.is_grantable
+		FROM pg_attribute a, aclexplode(a.attacl) AS x WHERE x.grantee = 'bob'::regrole
+		UNION ALL SELECT 'function', p.oid::regprocedure::text, x.privilege_type, x.is_grantable
+		FROM pg_proc p, aclexplode(p.proacl) AS x WHERE p.pronamespace = 'notify'::regnamespace AND x.grantee = 'bob'::regrole};
+}
+
+# The new library over the old objects: the shop goes on, the workers wait and say so.
+sub waits
+{
+	my ($db, $release) = @_;
+	my $log = qr/notify_pg plans and sends nothing in database \d+\n.*DETAIL: .*of release \Q$current\E and .* of \Q$release\E/;
+
+	ok(wait_for_sql($node, q{SELECT state = 'stopped' AND problems::text ~ 'ALTER EXTENSION notify_pg UPDATE' FROM notify.status()}, 't', $db),
+		'status says that the update is missing');
+	is($node->safe_psql($db, q{SELECT string_agg(kind || ' ' || state, ', ' ORDER BY kind) FROM notify.stat_worker WHERE kind <> 'launcher'}),
+		'dispatcher waiting, planner waiting', 'the workers wait');
+	business($db, 'between the new library and the update');
+	$node->safe_psql($db, q{
+		INSERT INTO notify.rule (name, source, template, category, enabled) VALUES ('made between', 'orders', 't', 'c', false);
+		UPDATE notify.provider SET priority = 1 WHERE name = 'hook';
+		SELECT notify.explain('orders', '1'), notify.content((SELECT min(id) FROM notify.message))});
+	my $passes = $node->safe_psql($db, q{SELECT loops FROM notify._workers() WHERE kind = 'launcher'});
+	wait_for_sql($node, "SELECT loops >= $passes + 2 FROM notify._workers() WHERE kind = 'launcher'", 't', $db);
+	is(scalar(() = slurp_file($node->logfile) =~ /$log/g), 1, 'the log has it once');
+	is(scalar(grep { $_->{path} eq "/$db" } $http->entries), 0, 'nothing is sent');
+}
+
+# What the app does, as the app.
+sub business
+{
+	my ($db, $when) = @_;
+	my ($out, $err) = ('', '');
+	my $status = $node->psql($db, q{
+		SET ROLE shop;
+		BEGIN; INSERT INTO orders (customer) VALUES ('u2'); UPDATE orders SET status = 'paid' WHERE id = 3; DELETE FROM orders WHERE id = 9; COMMIT;
+		UPDATE users SET mail = 'new@example.com' WHERE id = 'u5'; INSERT INTO users VALUES ('late' || random(), 'late@example.com'); DELETE FROM users WHERE id = 'gone';
+		SELECT notify.emit('fact', 'u1', '{"fact": "emitted between"}'), notify.send('u1', 't', '{"id": 1}', 'in');
+		TRUNCATE users;
+		INSERT INTO users SELECT 'u' || n, 'u' || n || '@example.com', 'en' FROM generate_series(1, 20) AS n},
+		on_error_stop => 1, stdout => \$out, stderr => \$err);
+	is($status, 0, "the shop goes on $when") or diag($err);
+}
+
+# ------------------------------------------------------------------ under load ---
+
+# Writers that log how long each of their statements took.
+sub writers
+{
+	my ($db, $seconds) = @_;
+	my $prefix = "$dir/load_$db" . '_' . int(time * 1000);
+	my %scripts = (
+		order => "INSERT INTO orders (customer, status) VALUES ('u' || 1 + floor(random() * 20), 'new');\n",
+		user => "UPDATE users SET mail = 'm' || floor(random() * 1000) || '\@example.com' WHERE id = 'u' || 1 + floor(random() * 20);\n",
+		emit => "SELECT notify.emit('fact', 'u1', jsonb_build_object('fact', 'loaded'));\n");
+	my @files;
+	for my $name (sort keys %scripts)
+	{
+		append_to_file("$prefix.$name", $scripts{$name});
+		push @files, '-f', "$prefix.$name" . ($name eq 'order' ? '@3' : '@1');
+	}
+	my $run = { prefix => $prefix, out => '', err => '' };
+	$run->{pgbench} = IPC::Run::start([ 'pgbench', '-n', '-c', '4', '-R', '200', '-T', $seconds, '-l', "--log-prefix=$prefix",
+		@files, $node->connstr($db) . ' user=shop' ], '>', \$run->{out}, '2>', \$run->{err});
+	return $run;
+}
+
+# Ends them: none may have failed, and the longest wait is bounded.
+sub end_writers
+{
+	my ($run, $what) = @_;
+	$run->{pgbench}->finish;
+	my $failed = () = $run->{err} =~ /ERROR|abort/g;
+	is($failed, 0, "$what: no writer failed") or diag($run->{err});
+	my @times = sort { $a <=> $b } map { (split)[2] } map { split /\n/, slurp_file($_) } grep { /\.\d+$/ } glob "$run->{prefix}.*";
+	cmp_ok(scalar @times, '>', 100, "$what: writers wrote");
+	cmp_ok($times[-1] / 1e6, '<', 2, sprintf('%s: %d statements, the longest %.0f ms, the 99th percentile %.1f ms',
+			$what, scalar @times, $times[-1] / 1e3, $times[ 0.99 * @times ] / 1e3));
+}
+
+# Runs psql beside the test.
+sub beside
+{
+	my ($db, $sql) = @_;
+	my $run = { out => '', err => '', begun => time };
+	$run->{psql} = IPC::Run::start([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr($db), '-c', $sql ],
+		'<', '/dev/null', '>', \$run->{out}, '2>', \$run->{err});
+	return $run;
+}
+
+sub finished
+{
+	my ($run, $what) = @_;
+	$run->{psql}->finish;
+	my $took = time - $run->{begun};
+	is($run->{psql}->result(0) // 0, 0, sprintf('%s (%.2f s)', $what, $took)) or diag($run->{err});
+	return $took;
+}
+
+# A transaction that has one of the tables the update needs: it waits for that
+# one, and nobody waits behind it.
+sub update_under_load
+{
+	my ($db, $release) = @_;
+	my ($locked) = slurp_file("$extensions/notify_pg--$release--$current.sql") =~ /LOCK TABLE ([\w.]+)/;
+	my $load = writers($db, 8);
+	wait_for_sql($node, 'SELECT count(*) > 200 FROM orders', 't', $db);
+	my $kept = contents($db, bobs_grants());
+	my $holder = $node->background_psql($db, on_error_stop => 1);
+	$holder->query_safe("BEGIN; INSERT INTO orders (customer) VALUES ('u4');" . ($locked ? " LOCK TABLE $locked IN ROW EXCLUSIVE MODE;" : ''));
+	my $count = $node->safe_psql($db, 'SELECT count(*) FROM orders');
+	my $update = beside($db, 'ALTER EXTENSION notify_pg UPDATE');
+	wait_for_sql($node, "SELECT count(*) > $count + 100 FROM orders", 't', $db);
+	is($node->safe_psql($db, 'SELECT extversion FROM pg_extension WHERE extname = $$notify_pg$$'), $release,
+		'it waits for a transaction that has what it needs, while others write') if $locked;
+	$holder->query_safe('COMMIT');
+	$holder->quit;
+	my $rest = time;
+	finished($update, "updated from $release under load, waiting for a transaction");
+	diag(sprintf('from its end %.2f s', time - $rest));
+	ok(wait_for_sql($node, q{SELECT planner IS NOT NULL AND dispatchers > 0 FROM notify.status()}, 't', $db), 'the workers go on with the new release');
+	end_writers($load, "update from $release");
+	delivered($db, "update from $release");
+	is($node->safe_psql($db, "SELECT state FROM notify.status()"), 'ok', 'all is well') or diag($node->safe_psql($db, 'SELECT * FROM notify.status()'));
+	my %after = map { $_ => 1 } split /\n/, contents($db, bobs_grants());
+	my %gone = map { $_ => 1 } grep { !$after{$_} } split /\n/, $kept;
+	my @missing = grep { my ($name) = /"name": "([^"]*)"/; exists $fresh{"function $name"} || exists $fresh{ "relation " . $name =~ s/^notify\.//r } } keys %gone;
+	is("@missing", '', 'who was granted something still has it');
+	is($node->safe_psql($db, 'SELECT count(*) > 200 FROM mine'), 't', 'a view of the app\'s own on ours still works');
+}
+
+# Every order that committed arrived; how often one arrived twice is bounded by
+# what was in flight whenever workers had to stop.
+sub delivered
+{
+	my ($db, $what, $stops) = @_;
+	ok(wait_for_sql($node, q{SELECT unplanned + ready + sending = 0 FROM notify.status()}, 't', $db), "$what: all is sent");
+	my @orders = split /\n/, $node->safe_psql($db, q{SELECT e.new ->> 'id' FROM notify.event e WHERE e.op = 'I'
+		AND e.source = 'orders'::regclass});
+	my %arrived;
+	$arrived{ $_->{body} }++ for $http->entries("/$db");
+	my $messages = $node->safe_psql($db, q{SELECT count(*) FROM notify.message WHERE channel = 'webhook' AND verdict = 'send'});
+	my @lost = grep { !$arrived{"order $_"} } @orders;
+	is(scalar @lost, 0, "$what: each of " . @orders . ' orders was told of') or diag('lost: ' . join(' ', grep { defined } @lost[ 0 .. 9 ]));
+	my $total = 0;
+	$total += $_ for values %arrived;
+	cmp_ok($total, '>=', $messages, "$what: every message was sent");
+	cmp_ok($total - $messages, '<=', 100 * ($stops // 0), "$what: @{[$total - $messages]} of $messages were sent again");
+	is($node->safe_psql($db, 'SELECT (SELECT count(*) FROM orders) <= ' . @orders), 't', "$what: every order has its event");
+}
+
+# ------------------------------------------------- with workers in full swing ---
+
+# To a release that only has other objects, and back: the workers leave what they
+# do, wait, and go on.
+sub there_and_back
+{
+	my ($db) = @_;
+	my $functions = $node->safe_psql($db, q{SELECT string_agg(pg_get_functiondef(oid), E';\n') FROM pg_proc WHERE pronamespace = 'notify'::regnamespace AND prokind = 'f'});
+	place("notify_pg--$current--next.sql", "$functions;\n");
+	place("notify_pg--next--$current.sql", "$functions;\n");
+	my $load = writers($db, 8);
+	my $sent = $node->safe_psql($db, q{SELECT sum(sent) FROM notify._workers()});
+	wait_for_sql($node, "SELECT sum(sent) > $sent + 100 FROM notify._workers()", 't', $db);
+	finished(beside($db, q{ALTER EXTENSION notify_pg UPDATE TO 'next'}), 'updated while workers are in full swing');
+	ok(wait_for_sql($node, q{SELECT count(*) = 2 FROM notify.stat_worker WHERE kind <> 'launcher' AND state = 'waiting' AND last_error ~ 'of next:'}, 't', $db),
+		'the workers wait for the library');
+	my $count = $node->safe_psql($db, 'SELECT count(*) FROM orders');
+	wait_for_sql($node, "SELECT count(*) > $count + 100 FROM orders", 't', $db);
+	finished(beside($db, qq{ALTER EXTENSION notify_pg UPDATE TO '$current'}), 'and back');
+	end_writers($load, 'there and back');
+	delivered($db, 'there and back', 1);
+}
+
+# New objects under an old library are refused, at an update and at an install.
+sub refused
+{
+	my ($check) = slurp_file("$top/sql/schema.sql") =~ /^(CREATE FUNCTION notify._library_release.*?;\n.*?^DO .*?^\$\$;\n)/ms;
+	ok($check, 'the check is there');
+	place('notify_pg--9.9.sql', $check);
+	place("notify_pg--$current--9.9.sql", $check =~ s/CREATE FUNCTION/CREATE OR REPLACE FUNCTION/r);
+	for my $case ([ 'fresh', q{ALTER EXTENSION notify_pg UPDATE TO '9.9'} ], [ 'postgres', q{CREATE EXTENSION notify_pg VERSION '9.9'} ])
+	{
+		my ($db, $sql) = @$case;
+		my ($out, $err) = ('', '');
+		$node->psql($db, $sql, stdout => \$out, stderr => \$err);
+		like($err, qr/another release of the library.*\n.*DETAIL:  The library is of \Q$current\E, the objects would be of 9\.9\.\nHINT:  Restart/s, "$sql is refused");
+	}
+	ok(wait_for_sql($node, q{SELECT planner IS NOT NULL FROM notify.status()}, 't', 'fresh'), 'and the workers go on as before');
 }
