@@ -29,7 +29,7 @@ use Test::More;
 use Time::HiRes qw(usleep time);
 
 our @EXPORT = qw(full size rounds bench_cluster database sink tool program sql wait_sql DRAINED median percentile result
-  remark finish shop hold_and_plan release workers cpu_of private_kb counter);
+  remark finish shop claimer hold_and_plan release workers cpu_of private_kb counter);
 
 use constant DRAINED => 'SELECT unplanned + ready + sending + scheduled = 0 FROM notify.status()';
 
@@ -237,6 +237,48 @@ sub release
 {
 	my ($node) = @_;
 	return sql($node, 'SELECT notify.arm()');
+}
+
+# A dispatcher without a wire, as a procedure: claims, commits, settles all as
+# sent, commits, until nothing is left. "took": the milliseconds of each claim
+# and settlement, without the commits.
+sub claimer
+{
+	my ($node, $db) = @_;
+	return sql($node, q{
+		CREATE SEQUENCE bench_slot START 1000;
+		CREATE PROCEDURE claim_and_settle(batch integer, INOUT took float8[]) LANGUAGE plpgsql AS $$
+		DECLARE
+			lane integer := (SELECT p.id * 4 + 1 FROM notify.provider p);
+			slot integer := nextval('bench_slot');
+			bound bigint := 0;
+			begun timestamptz;
+			spent interval;
+			tids tid[];
+			ids bigint[];
+			n integer;
+			next bigint;
+		BEGIN
+			took := '{}';
+			LOOP
+				begun := clock_timestamp();
+				SELECT array_agg(c.ready_tid) FILTER (WHERE c.message IS NOT NULL),
+					   array_agg(c.message) FILTER (WHERE c.message IS NOT NULL), max(c.seq) FILTER (WHERE c.message IS NULL)
+				INTO tids, ids, next
+				FROM notify._claim(slot, 1, ARRAY[lane], ARRAY[bound], ARRAY[batch], '1 min', batch) AS c;
+				spent := clock_timestamp() - begun;
+				COMMIT;
+				bound := coalesce(next, bound);
+				n := cardinality(ids);
+				EXIT WHEN n IS NULL;
+				begun := clock_timestamp();
+				PERFORM notify._settle(slot, 1, tids, ids, array_fill('ok'::text, ARRAY[n]), array_fill(200, ARRAY[n]),
+					array_fill(''::text, ARRAY[n]), array_fill(''::text, ARRAY[n]), array_fill(-1::bigint, ARRAY[n]),
+					array_fill(1, ARRAY[n]), array_fill(NULL::text, ARRAY[n]), array_fill(NULL::text, ARRAY[n]));
+				took := took || extract(epoch FROM clock_timestamp() - begun + spent)::float8 * 1000;
+				COMMIT;
+			END LOOP;
+		END $$}, $db);
 }
 
 #

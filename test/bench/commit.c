@@ -5,8 +5,8 @@
  *	commit CONNINFO FIRST COUNT INTERVAL_US STATEMENT...
  *
  * Runs BEGIN, each STATEMENT with $1 = N (as text), COMMIT, for N = FIRST and on.
- * Prints "N SENT RETURNED" each: the clock (clock.h) right before COMMIT was sent
- * and right after its answer was read.  A transaction that is late begins at once.
+ * Prints "N SENT RETURNED BEGUN" each: the clock (clock.h) right before COMMIT was
+ * sent, right after its answer was read, and before BEGIN.  A transaction that is late begins at once.
  */
 #define _GNU_SOURCE
 #include <libpq-fe.h>
@@ -78,16 +78,18 @@ main(int argc, char **argv)
 	for (long k = 0; k < count; k++)
 	{
 		char		n[24];
-		int64_t		sent;
+		int64_t		started,
+					sent;
 
 		snprintf(n, sizeof(n), "%ld", first + k);
 		sleep_until(begun + k * interval);
+		started = stamp();
 		check(conn, PQexec(conn, "BEGIN"));
 		for (int i = 5; i < argc; i++)
 			run_prepared(conn, i, n);
 		sent = stamp();
 		check(conn, PQexec(conn, "COMMIT"));
-		printf("%s %lld %lld\n", n, (long long) sent, (long long) stamp());
+		printf("%s %lld %lld %lld\n", n, (long long) sent, (long long) stamp(), (long long) started);
 	}
 	PQfinish(conn);
 	return 0;

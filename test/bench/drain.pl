@@ -99,9 +99,9 @@ result("  of it, $said{$_}" . ($_ eq 'plan' ? ' (planner)' : ''), unit => 'us', 
 # Without sending
 #
 dispatchers(0);
+claimer($node);
 my $queue = $count;
 my $batch = 500;
-my $slot = 900;
 sql($node, q{
 	SELECT notify.arm();
 	CREATE TABLE hand_queue (id bigint PRIMARY KEY, seq bigint NOT NULL, lane integer NOT NULL, owner integer,
@@ -110,36 +110,10 @@ sql($node, q{
 	CREATE TABLE hand_history (id bigint NOT NULL, at timestamptz NOT NULL DEFAULT clock_timestamp(), verdict text NOT NULL,
 		attempt integer, provider text, class text, code integer, detail text);
 	CREATE INDEX ON hand_history (id, at);
-	CREATE SEQUENCE bench_slot;
-	-- A dispatcher without a wire: claims, commits, settles all as sent, commits, until there is nothing left.
-	CREATE PROCEDURE claim_and_settle(batch integer) LANGUAGE plpgsql AS $$
-	DECLARE
-		lane integer := (SELECT p.id * 4 + 1 FROM notify.provider p WHERE p.name = 'hook');
-		slot integer := nextval('bench_slot');
-		bound bigint := 0;
-		tids tid[];
-		ids bigint[];
-		n integer;
-		next bigint;
-	BEGIN
-		LOOP
-			SELECT array_agg(c.ready_tid) FILTER (WHERE c.message IS NOT NULL),
-				   array_agg(c.message) FILTER (WHERE c.message IS NOT NULL), max(c.seq) FILTER (WHERE c.message IS NULL)
-			INTO tids, ids, next
-			FROM notify._claim(slot, 1, ARRAY[lane], ARRAY[bound], ARRAY[batch], '1 min', batch) AS c;
-			COMMIT;
-			bound := coalesce(next, bound);
-			n := cardinality(ids);
-			EXIT WHEN n IS NULL;
-			PERFORM notify._settle(slot, 1, tids, ids, array_fill('ok'::text, ARRAY[n]), array_fill(200, ARRAY[n]),
-				array_fill(''::text, ARRAY[n]), array_fill(''::text, ARRAY[n]), array_fill(-1::bigint, ARRAY[n]),
-				array_fill(1, ARRAY[n]), array_fill(NULL::text, ARRAY[n]), array_fill(NULL::text, ARRAY[n]));
-			COMMIT;
-		END LOOP;
-	END $$;
+	CREATE SEQUENCE hand_slot;
 	CREATE PROCEDURE hand_claim_and_record(batch integer) LANGUAGE plpgsql AS $$
 	DECLARE
-		slot integer := nextval('bench_slot');
+		slot integer := nextval('hand_slot');
 		ids bigint[];
 		data jsonb[];
 	BEGIN
@@ -176,7 +150,7 @@ sub through
 {
 	my ($procedure, $clients) = @_;
 	my $script = PostgreSQL::Test::Utils::tempdir() . '/call.sql';
-	append_to_file($script, "CALL $procedure($batch);\n");
+	append_to_file($script, "CALL $procedure;\n");
 	my ($out, $err) = ('', '');
 	IPC::Run::run([ 'pgbench', '-n', '-c', $clients, '-j', $clients, '-t', 1, '-f', $script, $node->connstr('postgres') ],
 		'>', \$out, '2>', \$err) or die $err;
@@ -190,8 +164,8 @@ for (1 .. rounds(5))
 	for my $clients (1, 2)
 	{
 		fill_queues();
-		push @{ $hand{$clients} }, through('hand_claim_and_record', $clients);
-		push @{ $claim{$clients} }, through('claim_and_settle', $clients);
+		push @{ $hand{$clients} }, through("hand_claim_and_record($batch)", $clients);
+		push @{ $claim{$clients} }, through("claim_and_settle($batch, NULL)", $clients);
 		my $left = sql($node, 'SELECT count(*) + (SELECT count(*) FROM hand_queue) FROM notify.ready');
 		die "$left messages are left" if $left != 0;
 	}

@@ -1,0 +1,106 @@
+# Writers unharmed: an application's throughput while a backlog drains.
+#
+# pgbench, two clients, half of its transactions change an order's status (a
+# message each), half change what no rule wants. In turn: with the workers
+# stopped (SIGSTOP, while they are idle), and while a backlog of promotions drains
+# as fast as it goes. Then what a commit costs: the same single-row change, with
+# capture and with NOTIFY instead, four clients.
+
+use strict;
+use warnings;
+use IPC::Run;
+use NotifyBench;
+use PostgreSQL::Test::Utils;
+
+my $seconds = size(10, 1);
+my $rounds = rounds(5);
+my $backlog = size(1_000_000, 4_000);
+my $node = bench_cluster('writers', preload => 1);
+my $sink = sink();
+shop($node, $sink->url, rows => 20_000);
+sql($node, q{
+	CREATE TABLE plain_orders (LIKE orders INCLUDING ALL);
+	INSERT INTO plain_orders SELECT * FROM orders;
+	VACUUM ANALYZE plain_orders;
+	INSERT INTO notify.template (name, channel, body) VALUES ('news', 'webhook', '{"news": {{ k }}}');
+	INSERT INTO notify.rule (name, event_type, template, category) VALUES ('news', 'news', 'news', 'news')});
+my $dir = PostgreSQL::Test::Utils::tempdir();
+my $pick = '\set id random(1, 20000)' . "\n";
+my $move = "SET status = CASE status WHEN 'paid' THEN 'sent' ELSE 'paid' END, changed_at = now() WHERE id = :id;\n";
+append_to_file("$dir/matched.sql", $pick . "UPDATE orders $move");
+append_to_file("$dir/unmatched.sql", $pick . "UPDATE orders SET total = total + 1, changed_at = now() WHERE id = :id;\n");
+append_to_file("$dir/bare.sql", $pick . "UPDATE plain_orders $move");
+append_to_file("$dir/notify.sql", $pick . "BEGIN;\nUPDATE plain_orders $move" . "SELECT pg_notify('bench', :id::text);\nCOMMIT;\n");
+append_to_file("$dir/captured.sql", $pick . "BEGIN;\nUPDATE orders $move" . "SELECT 1;\nCOMMIT;\n");
+
+# Transactions per second.
+sub tps
+{
+	my ($clients, @files) = @_;
+	my ($out, $err) = ('', '');
+	IPC::Run::run([ 'pgbench', '-n', '-M', 'prepared', '-c', $clients, '-j', 1, '-T', $seconds,
+			(map { ('-f', "$dir/$_.sql") } @files), $node->connstr('postgres') ],
+		'>', \$out, '2>', \$err) or die $err;
+	$out =~ /^tps = ([\d.]+)/m or die $out;
+	return $1;
+}
+
+# Runs code while this database's workers stand still.
+sub stopped
+{
+	my ($code) = @_;
+	wait_sql($node, DRAINED);
+	wait_sql($node, "SELECT bool_and(state = 'idle' OR wait_event_type = 'Extension') FROM pg_stat_activity
+		WHERE pid IN (SELECT pid FROM notify._workers() WHERE kind <> 'launcher')");
+	my @pids = map { workers($node, $_) } qw(planner dispatcher);
+	kill 'STOP', @pids;
+	my $result = eval { $code->() };
+	my $error = $@;
+	kill 'CONT', @pids;
+	die $error if $error;
+	wait_sql($node, DRAINED);
+	return $result;
+}
+
+# Promotions that wait to be released; some of an earlier round may be left.
+my $k = 0;
+
+sub make_backlog
+{
+	sql($node, "SELECT notify.hold('benchmark')");
+	my $wanted = int($backlog / $rounds);
+	sql($node, "SELECT count(notify.emit('news', 'c' || k % 1000, jsonb_build_object('k', k)))
+		FROM generate_series(@{[$k + 1]}, @{[$k + $wanted]}) AS k");
+	$k += $wanted;
+	return wait_sql($node, 'SELECT unplanned = 0 FROM notify.status()');
+}
+
+my (@stopped, @draining, @rates);
+my $short = 0;
+tps(2, 'matched', 'unmatched');
+for (1 .. $rounds)
+{
+	push @stopped, stopped(sub { tps(2, 'matched', 'unmatched') });
+	make_backlog();
+	my $before = $sink->stat->{requests};
+	release($node);
+	push @draining, tps(2, 'matched', 'unmatched');
+	push @rates, ($sink->stat->{requests} - $before) / $seconds;
+	$short++ if sql($node, 'SELECT NOT EXISTS (SELECT FROM notify.ready WHERE lane % 4 = 3)') eq 't';
+	wait_sql($node, DRAINED);
+}
+result('transactions while draining / with the workers stopped', unit => 'tx/s',
+	ours => \@draining, theirs => \@stopped, least => 0.8);
+result('messages meanwhile', unit => 'msg/s', ours => \@rates);
+remark("the backlog was too short in $short of $rounds rounds") if $short;
+
+my (@bare, @notify, @captured);
+for (1 .. $rounds)
+{
+	push @bare, stopped(sub { tps(4, 'bare') });
+	push @notify, stopped(sub { tps(4, 'notify') });
+	push @captured, stopped(sub { tps(4, 'captured') });
+}
+result('commits with capture / with NOTIFY instead, 4 clients', unit => 'tx/s', ours => \@captured, theirs => \@notify);
+result('commits with capture / without either, 4 clients', unit => 'tx/s', ours => \@captured, theirs => \@bare);
+finish();
