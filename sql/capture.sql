@@ -76,7 +76,7 @@ $$;
 COMMENT ON FUNCTION notify._source_of(oid) IS 'The relation itself or its nearest ancestor that is attached; NULL: none. Internal.';
 
 -- The row triggers below a partitioned table that are not clones.
-CREATE FUNCTION notify._drop_own_triggers(top regclass) RETURNS void
+CREATE FUNCTION notify._drop_own_triggers(top regclass, function oid) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -87,15 +87,15 @@ BEGIN
 		SELECT t.tgrelid::regclass AS relation, t.tgname
 		FROM pg_partition_tree(top) AS p
 		JOIN pg_trigger t ON t.tgrelid = p.relid AND t.tgparentid = 0 AND t.tgtype & 1 <> 0
-		WHERE t.tgfoid = 'notify.capture()'::regprocedure
+		WHERE t.tgfoid = function
 	LOOP
 		EXECUTE format('DROP TRIGGER %I ON %s', own.tgname, own.relation);
 	END LOOP;
 END
 $$;
 
-COMMENT ON FUNCTION notify._drop_own_triggers(regclass) IS
-'Makes room for the clones of a partitioned table''s row trigger. Internal.';
+COMMENT ON FUNCTION notify._drop_own_triggers(regclass, oid) IS
+'Makes room for the clones of a partitioned table''s row trigger that calls this function. Internal.';
 
 CREATE FUNCTION notify._put_triggers(source regclass) RETURNS void
 LANGUAGE plpgsql
@@ -117,7 +117,7 @@ BEGIN
 							  WHERE t.tgrelid = child.relation AND t.tgfoid = capture AND t.tgtype & v.bit <> 0)
 		LOOP
 			-- A partition that was followed on its own gets the clone instead, as by ATTACH PARTITION.
-			PERFORM notify._drop_own_triggers(child.relation) WHERE made.bit = 1;
+			PERFORM notify._drop_own_triggers(child.relation, capture) WHERE made.bit = 1;
 			EXECUTE format('CREATE TRIGGER %s ON %s FOR EACH %s EXECUTE FUNCTION notify.capture()',
 						   made.words, child.relation, made.each);
 		END LOOP;
@@ -280,11 +280,14 @@ BEGIN
 			SELECT DISTINCT d.objid FROM pg_event_trigger_ddl_commands() AS d WHERE d.classid = 'pg_class'::regclass
 		LOOP
 			CONTINUE WHEN NOT EXISTS (SELECT FROM notify.source s WHERE s.relation = changed)
+				AND NOT EXISTS (SELECT FROM notify.recipient_source s WHERE s.relation = changed)
 				AND NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = changed)
 				AND NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = changed)
 				AND NOT EXISTS (SELECT FROM pg_trigger t
-								WHERE t.tgrelid = changed AND t.tgfoid = 'notify.capture()'::regprocedure);
+								WHERE t.tgrelid = changed
+								  AND t.tgfoid IN ('notify.capture()'::regprocedure, 'notify._sync_recipient()'::regprocedure));
 			PERFORM notify._relation_changed(changed);
+			PERFORM notify._users_table_changed(changed);
 		END LOOP;
 	END IF;
 	-- A new name or place may break any rule that calls or casts, and what is new may mend one.
@@ -331,6 +334,9 @@ BEGIN
 	IF EXISTS (SELECT FROM notify.source s WHERE s.relation = ANY (gone.relations)) THEN
 		DELETE FROM notify.source s WHERE s.relation = ANY (gone.relations);
 	END IF;
+	IF EXISTS (SELECT FROM notify.recipient_source s WHERE s.relation = ANY (gone.relations)) THEN
+		DELETE FROM notify.recipient_source s WHERE s.relation = ANY (gone.relations);
+	END IF;
 	IF EXISTS (SELECT FROM notify.rule r WHERE r.source = ANY (gone.relations)) THEN
 		UPDATE notify.rule r
 		SET source = NULL, problem = format('table %s was dropped; set source to use the rule again', d.object_identity)
@@ -338,7 +344,7 @@ BEGIN
 		WHERE d.classid = 'pg_class'::regclass AND d.objsubid = 0 AND r.source = d.objid;
 	END IF;
 	IF gone.altered IS NOT NULL THEN
-		PERFORM notify._relation_changed(a) FROM unnest(gone.altered) AS a
+		PERFORM notify._relation_changed(a), notify._users_table_changed(a) FROM unnest(gone.altered) AS a
 		WHERE a <> ALL (coalesce(gone.relations, '{}'));
 	END IF;
 	names := ARRAY(
@@ -356,4 +362,4 @@ END
 $$;
 
 COMMENT ON FUNCTION notify._watch_drop() IS
-'Event trigger: forgets attached tables that are dropped and looks at the rules that relied on what is gone. Internal.';
+'Event trigger: forgets attached tables, also users tables, that are dropped and looks at the rules that relied on what is gone. Internal.';

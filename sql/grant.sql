@@ -35,7 +35,7 @@ GRANT EXECUTE ON FUNCTION notify.attach(regclass, text, text[], text[]), notify.
 GRANT EXECUTE ON FUNCTION notify._check_channel(text), notify._saver(regrole, regrole, boolean),
 	notify._is_superuser(), notify._check_lender(regrole, regclass), notify._primary_key(regclass), notify._check_columns(regclass, text[], text[]),
 	notify._tree(regclass), notify._source_of(oid), notify._put_triggers(regclass), notify._drop_triggers(regclass),
-	notify._drop_own_triggers(regclass),
+	notify._drop_own_triggers(regclass, oid),
 	notify._check_expression(regclass, text, text, regrole, text),
 	notify._check_query(regclass, text, text, regrole, text),
 	notify._check_rule_parts(notify.rule), notify._check_rule_sql(notify.rule),
@@ -46,6 +46,7 @@ GRANT EXECUTE ON FUNCTION notify._check_channel(text), notify._saver(regrole, re
 GRANT EXECUTE ON FUNCTION notify._recipient_columns(notify.recipient_source),
 	notify._check_recipient_column(regclass, text, text), notify._check_recipient_key(regclass, text),
 	notify._check_recipient_mapping(notify.recipient_source), notify._backfill_recipients(notify.recipient_source),
+	notify._put_recipient_triggers(regclass), notify._drop_recipient_triggers(), notify._recipient_source_of(oid),
 	notify._save_people(notify.recipient_source, jsonb[], jsonb[]),
 	notify._address_problem(text, text), notify._time_zone_problem(text) TO notify_admin;
 GRANT SELECT, INSERT, UPDATE, DELETE ON notify.recipient, notify.address TO notify_app;

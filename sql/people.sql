@@ -26,7 +26,9 @@ CREATE TABLE notify.recipient_source (
 	addresses	jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(addresses) = 'object'),
 	attributes	text[] NOT NULL DEFAULT '{}',
 	attached_at	timestamptz NOT NULL,
-	problem		text
+	problem		text,
+	on_truncate	text NOT NULL DEFAULT 'record' CHECK (on_truncate IN ('record', 'refuse', 'erase')),
+	on_replica	boolean NOT NULL DEFAULT false
 );
 
 COMMENT ON TABLE notify.recipient_source IS
@@ -39,7 +41,9 @@ COMMENT ON COLUMN notify.recipient_source.time_zone IS 'The column that is recip
 COMMENT ON COLUMN notify.recipient_source.addresses IS 'Channel to column, such as {"email": "mail"}.';
 COMMENT ON COLUMN notify.recipient_source.attributes IS 'Columns kept in recipient.attributes under their own names.';
 COMMENT ON COLUMN notify.recipient_source.attached_at IS 'When the table was attached.';
-COMMENT ON COLUMN notify.recipient_source.problem IS 'What is wrong with the mapping, such as a column that was renamed: what it mapped is left as it was. NULL when nothing is. Attaching again clears it.';
+COMMENT ON COLUMN notify.recipient_source.problem IS 'What is wrong with the mapping, such as a column that was renamed: what it mapped is left as it was; or that the table was truncated. NULL when nothing is. Attaching again clears it.';
+COMMENT ON COLUMN notify.recipient_source.on_truncate IS 'record: after a TRUNCATE of the table its people stay, and problem says so; refuse: TRUNCATE raises an error; erase: it erases everybody the table holds, as DELETE does.';
+COMMENT ON COLUMN notify.recipient_source.on_replica IS 'True: also what logical replication applies, or a session with session_replication_role = replica writes, is followed. Changing it takes the owner of the table.';
 
 CREATE TABLE notify.recipient_problem (
 	recipient	text NOT NULL REFERENCES notify.recipient ON UPDATE CASCADE ON DELETE CASCADE,
@@ -101,22 +105,24 @@ $$;
 COMMENT ON FUNCTION notify._recipient_columns(notify.recipient_source) IS
 'The columns a users table''s mapping reads. Internal.';
 
--- The mapping a table's trigger goes by: its own, or that of the partitioned table above it.
-CREATE FUNCTION notify._recipient_source_of(relation oid, OUT source oid, OUT id text, OUT columns text[])
+-- The mapping a table's trigger goes by: its own, or that of the nearest table above it.
+CREATE FUNCTION notify._recipient_source_of(relation oid, OUT source oid, OUT id text, OUT columns text[], OUT on_truncate text)
 RETURNS SETOF record
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT s.relation::oid, s.id, notify._recipient_columns(s)
-	FROM notify.recipient_source s
-	WHERE s.relation = _recipient_source_of.relation
-	   OR s.relation IN (SELECT p.relid FROM pg_partition_ancestors(_recipient_source_of.relation::regclass) AS p)
-	ORDER BY s.relation = _recipient_source_of.relation DESC
-	LIMIT 1;
+	WITH RECURSIVE up AS (
+		SELECT _recipient_source_of.relation AS oid, 0 AS depth
+		UNION ALL
+		SELECT i.inhparent, u.depth + 1 FROM up u JOIN pg_inherits i ON i.inhrelid = u.oid
+	)
+	SELECT s.relation::oid, s.id, notify._recipient_columns(s), s.on_truncate
+	FROM up u JOIN notify.recipient_source s ON s.relation = u.oid
+	ORDER BY u.depth LIMIT 1;
 $$;
 
 COMMENT ON FUNCTION notify._recipient_source_of(oid) IS
-'The attached users table a relation belongs to, its id column and all mapped columns. Internal.';
+'The attached users table a relation belongs to, its id column, all mapped columns, and what TRUNCATE does. Internal.';
 
 -- Raises unless a column can be mapped: it is there, holds one value, and the attacher may read it.
 CREATE FUNCTION notify._check_recipient_column(relation regclass, part text, col text) RETURNS void
@@ -151,28 +157,34 @@ $$;
 COMMENT ON FUNCTION notify._check_recipient_column(regclass, text, text) IS
 'Raises 42703, 42804 or 42501 unless a column can be mapped. Internal.';
 
--- Raises unless the id column names one person per row.
+-- Raises unless the id column names one person per row, in each of the tables that make up this one.
 CREATE FUNCTION notify._check_recipient_key(relation regclass, id text) RETURNS void
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+	bare regclass := (
+		SELECT t.relation FROM notify._tree(_check_recipient_key.relation) AS t
+		JOIN pg_class c ON c.oid = t.relation
+		WHERE (NOT c.relispartition OR t.depth = 0)
+		  AND NOT EXISTS (SELECT FROM pg_index i
+						  JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attname = _check_recipient_key.id
+						  WHERE i.indrelid = t.relation AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL
+							AND a.attnum = ANY (i.indkey[0:i.indnkeyatts - 1])
+							AND (i.indnkeyatts = 1 OR c.relkind = 'p'))
+		ORDER BY t.depth, t.relation LIMIT 1);
 BEGIN
-	IF NOT EXISTS (SELECT FROM pg_index i
-				   JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attname = id
-				   JOIN pg_class c ON c.oid = i.indrelid
-				   WHERE i.indrelid = relation AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
-					 AND a.attnum = ANY (i.indkey[0:i.indnkeyatts - 1])
-					 AND (i.indnkeyatts = 1 OR c.relkind = 'p')) THEN
-		RAISE EXCEPTION 'column "%" of table % is not unique', id, relation
+	IF bare IS NOT NULL THEN
+		RAISE EXCEPTION 'column "%" of table % is not unique', id, bare
 			USING ERRCODE = 'invalid_parameter_value',
 				  DETAIL = 'Two rows with one id would be one recipient, and deleting either would erase both.',
-				  HINT = format('Create a unique index on (%I), or give another column.', id);
+				  HINT = format('Create a unique index on (%I), one that is not deferrable, or give another column.', id);
 	END IF;
 END
 $$;
 
 COMMENT ON FUNCTION notify._check_recipient_key(regclass, text) IS
-'Raises 22023 unless a column of the table is unique. Internal.';
+'Raises 22023 unless a column of the table, and of each inheritance child, is unique at every moment. Internal.';
 
 -- Raises what is wrong with a mapping.
 CREATE FUNCTION notify._check_recipient_mapping(s notify.recipient_source) RETURNS void
@@ -503,6 +515,128 @@ LANGUAGE c AS 'MODULE_PATHNAME', 'notify_sync_recipient';
 COMMENT ON FUNCTION notify._sync_recipient() IS
 'Row and statement trigger of attached users tables; created by notify.attach_recipients(). Internal.';
 
+/*
+ * The row trigger is cloned onto partitions by PostgreSQL. A TRUNCATE fires the
+ * triggers of every table it empties, so each has that one; the statement
+ * trigger is needed where rows are saved up. As capture does (capture.sql),
+ * triggers are put on what is there and, by the event trigger, on what comes.
+ */
+CREATE FUNCTION notify._put_recipient_triggers(source regclass) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET client_min_messages = warning
+AS $$
+DECLARE
+	sync oid := 'notify._sync_recipient()'::regprocedure;
+	always boolean;
+	child record;
+	made record;
+BEGIN
+	FOR child IN
+		SELECT t.relation, c.relispartition AND t.depth > 0 AS is_partition
+		FROM notify._tree(source) AS t JOIN pg_class c ON c.oid = t.relation
+	LOOP
+		-- Triggers fire in order of name: first, so that what the app's own write comes after.
+		FOR made IN
+			SELECT * FROM (VALUES (1, 1, '"00_notify_sync_recipient" AFTER INSERT OR UPDATE OR DELETE', 'ROW'),
+								  (37, 4, '"00_notify_sync_recipients" AFTER INSERT OR UPDATE', 'STATEMENT'),
+								  (32, 32, '"00_notify_truncate_recipients" BEFORE TRUNCATE', 'STATEMENT')) AS v (mask, bits, words, each)
+			WHERE NOT EXISTS (SELECT FROM pg_trigger t
+							  WHERE t.tgrelid = child.relation AND t.tgfoid = sync AND t.tgtype & v.mask = v.bits)
+			  AND NOT (child.is_partition AND v.bits = 4)
+		LOOP
+			PERFORM notify._drop_own_triggers(child.relation, sync) WHERE made.bits = 1;
+			EXECUTE format('CREATE TRIGGER %s ON %s FOR EACH %s EXECUTE FUNCTION notify._sync_recipient()',
+						   made.words, child.relation, made.each);
+		END LOOP;
+		always := (SELECT s.on_replica FROM notify.recipient_source s
+				   WHERE s.relation = (SELECT o.source FROM notify._recipient_source_of(child.relation) AS o));
+		FOR made IN
+			SELECT t.tgname FROM pg_trigger t
+			WHERE t.tgrelid = child.relation AND t.tgfoid = sync
+			  AND t.tgenabled = CASE WHEN always THEN 'O' ELSE 'A' END
+		LOOP
+			EXECUTE format('ALTER TABLE %s ENABLE %s TRIGGER %I', child.relation,
+						   CASE WHEN always THEN 'ALWAYS' END, made.tgname);
+		END LOOP;
+	END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION notify._put_recipient_triggers(regclass) IS
+'Puts the triggers that are missing on an attached users table, its partitions and its children, firing as recipient_source.on_replica says. Internal.';
+
+-- One cloned from a parent goes with the parent's; what another source needs is put back.
+CREATE FUNCTION notify._drop_recipient_triggers() RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	stray record;
+BEGIN
+	FOR stray IN
+		SELECT t.tgrelid::regclass AS relation, t.tgname FROM pg_trigger t
+		WHERE t.tgfoid = 'notify._sync_recipient()'::regprocedure AND t.tgparentid = 0
+		  AND NOT EXISTS (SELECT FROM notify._recipient_source_of(t.tgrelid))
+	LOOP
+		EXECUTE format('DROP TRIGGER %I ON %s', stray.tgname, stray.relation);
+	END LOOP;
+	PERFORM notify._put_recipient_triggers(s.relation) FROM notify.recipient_source s
+	WHERE NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = s.relation AND t.tgtype & 1 <> 0
+						AND t.tgfoid = 'notify._sync_recipient()'::regprocedure);
+END
+$$;
+
+COMMENT ON FUNCTION notify._drop_recipient_triggers() IS
+'Takes the triggers off tables that no attached users table needs them on. Internal.';
+
+-- A relation was made or altered: the users tables at, above and below it.
+CREATE FUNCTION notify._users_table_changed(relation oid) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	s notify.recipient_source;
+BEGIN
+	FOR s IN
+		SELECT * FROM notify.recipient_source x
+		WHERE x.relation IN (SELECT o.source FROM notify._recipient_source_of(_users_table_changed.relation) AS o)
+		   OR x.relation IN (SELECT t.relation FROM notify._tree(_users_table_changed.relation) AS t)
+	LOOP
+		PERFORM notify._put_recipient_triggers(s.relation);
+		BEGIN
+			PERFORM notify._check_recipient_mapping(s), notify._check_recipient_key(s.relation, s.id);
+			PERFORM notify._note_source_problem(s.relation, NULL) WHERE s.problem LIKE '% is not unique';
+		EXCEPTION
+			WHEN lock_not_available OR deadlock_detected THEN NULL;
+			WHEN OTHERS THEN PERFORM notify._note_source_problem(s.relation, sqlerrm);
+		END;
+	END LOOP;
+	IF EXISTS (SELECT FROM notify.recipient_source) THEN
+		PERFORM notify._drop_recipient_triggers();
+	END IF;
+END
+$$;
+
+COMMENT ON FUNCTION notify._users_table_changed(oid) IS
+'Follows a table that was made or altered: triggers, and what is wrong with the users tables it concerns. Internal.';
+
+-- What a change of on_replica asks of the triggers.
+CREATE FUNCTION notify._recipient_source_saved() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM notify._put_recipient_triggers(NEW.relation);
+	RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION notify._recipient_source_saved() IS 'Makes a users table''s triggers fire as its source says. Internal.';
+
+CREATE TRIGGER recipient_source_saved AFTER UPDATE OF on_replica ON notify.recipient_source
+	FOR EACH ROW WHEN (NEW.on_replica <> OLD.on_replica) EXECUTE FUNCTION notify._recipient_source_saved();
+
 -- Takes over everybody who is there, 5,000 rows at a time in order of id.
 CREATE FUNCTION notify._backfill_recipients(s notify.recipient_source) RETURNS bigint
 LANGUAGE plpgsql
@@ -512,9 +646,8 @@ DECLARE
 	wanted text := (SELECT string_agg(quote_ident(c), ', ') FROM unnest(notify._recipient_columns(s)) AS c);
 	id_type text := (SELECT format_type(a.atttypid, a.atttypmod) FROM pg_attribute a
 					 WHERE a.attrelid = s.relation AND a.attname = s.id);
-	first text := format('SELECT ARRAY(SELECT to_jsonb(u) FROM (SELECT %s FROM %s %s WHERE %I IS NOT NULL ORDER BY %I LIMIT 5000) AS u)',
-						 wanted, CASE WHEN (SELECT c.relkind = 'r' FROM pg_class c WHERE c.oid = s.relation) THEN 'ONLY' ELSE '' END,
-						 s.relation, s.id, s.id);
+	first text := format('SELECT ARRAY(SELECT to_jsonb(u) FROM (SELECT %s FROM %s WHERE %I IS NOT NULL ORDER BY %I LIMIT 5000) AS u)',
+						 wanted, s.relation, s.id, s.id);
 	following text := replace(first, format('%I IS NOT NULL', s.id), format('%I > $1::%s', s.id, id_type));
 	chunk jsonb[];
 	usable jsonb[];
@@ -553,12 +686,10 @@ BEGIN
 		SET id = excluded.id, name = excluded.name, locale = excluded.locale, time_zone = excluded.time_zone,
 			addresses = excluded.addresses, attributes = excluded.attributes, attached_at = clock_timestamp()
 	RETURNING s.* INTO saved;
-	-- Triggers fire in order of name: first, so that what the app's own write comes after. The
-	-- lock this takes keeps writers out until the people who are there are taken over.
-	EXECUTE format('CREATE OR REPLACE TRIGGER "00_notify_sync_recipient" AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION notify._sync_recipient()',
-				   relation);
+	-- Also for the lock it takes: writers are kept out until the people who are there are taken over.
 	EXECUTE format('CREATE OR REPLACE TRIGGER "00_notify_sync_recipients" AFTER INSERT OR UPDATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION notify._sync_recipient()',
 				   relation);
+	PERFORM notify._put_recipient_triggers(relation);
 	RETURN notify._backfill_recipients(saved);
 END
 $$;
@@ -577,8 +708,7 @@ BEGIN
 			USING ERRCODE = 'undefined_object',
 				  HINT = 'notify.recipient_source lists the tables they follow.';
 	END IF;
-	EXECUTE format('DROP TRIGGER IF EXISTS "00_notify_sync_recipient" ON %s', detach_recipients.relation);
-	EXECUTE format('DROP TRIGGER IF EXISTS "00_notify_sync_recipients" ON %s', detach_recipients.relation);
+	PERFORM notify._drop_recipient_triggers();
 END
 $$;
 

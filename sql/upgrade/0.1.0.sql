@@ -15,3 +15,7 @@ DROP VIEW notify.stat_worker;
 DROP FUNCTION notify._workers();
 
 ALTER TABLE notify.template_version ADD COLUMN partials jsonb NOT NULL DEFAULT '{}';
+DROP FUNCTION notify._drop_own_triggers(regclass);
+DROP FUNCTION notify._recipient_source_of(oid);
+ALTER TABLE notify.recipient_source ADD COLUMN on_truncate text NOT NULL DEFAULT 'record' CHECK (on_truncate IN ('record', 'refuse', 'erase'));
+ALTER TABLE notify.recipient_source ADD COLUMN on_replica boolean NOT NULL DEFAULT false;

@@ -17,6 +17,10 @@ my $schema = q{
 	CREATE TABLE parts (id integer, region text, PRIMARY KEY (id, region)) PARTITION BY LIST (region);
 	CREATE TABLE parts_a PARTITION OF parts FOR VALUES IN ('a');
 	CREATE TABLE parts_b PARTITION OF parts FOR VALUES IN ('b');
+	CREATE TABLE clients (id text, region text, mail text, PRIMARY KEY (id, region)) PARTITION BY LIST (region);
+	CREATE TABLE clients_a PARTITION OF clients FOR VALUES IN ('a');
+	CREATE TABLE clients_b PARTITION OF clients FOR VALUES IN ('b');
+	CREATE TABLE guests (id text PRIMARY KEY, mail text);
 };
 
 my $rules = q{
@@ -24,6 +28,8 @@ my $rules = q{
 	INSERT INTO notify.category (name, class, channels) VALUES ('news', 'transactional', '{inbox}');
 	INSERT INTO notify.template (name, channel, body) VALUES ('news', 'inbox', 'x {{ new.id }}');
 	INSERT INTO notify.recipient (id) VALUES ('ann');
+	SELECT notify.attach_recipients(t, 'id', addresses => '{"email": "mail"}') FROM unnest('{clients,guests}'::regclass[]) AS t;
+	UPDATE notify.recipient_source SET on_replica = true, on_truncate = 'erase' WHERE relation = 'clients'::regclass;
 	SELECT notify.attach('quiet', $$'ann'$$), notify.attach('asked', $$'ann'$$), notify.attach('parts', $$'ann'$$);
 	INSERT INTO notify.rule (name, source, template, category)
 	VALUES ('quiet', 'quiet', 'news', 'news'), ('asked', 'asked', 'news', 'news'), ('parts', 'parts', 'news', 'news');
@@ -67,8 +73,25 @@ $publisher->safe_psql('postgres', q{
 	DELETE FROM parts WHERE id = 4;
 	BEGIN; INSERT INTO asked VALUES (4, 'new'); DELETE FROM parts WHERE id = 3; DELETE FROM asked WHERE id = 4; COMMIT;
 	TRUNCATE asked;
+	INSERT INTO guests VALUES ('guest', 'guest@example.com');
+	INSERT INTO clients VALUES ('cy', 'a', 'cy@example.com'), ('dot', 'a', 'dot@example.com'), ('eve', 'a', 'eve@example.com'), ('fay', 'b', 'fay@example.com');
 });
 $publisher->wait_for_catchup('shop');
+my $people = q{SELECT string_agg(recipient || ' ' || channel || ' ' || address, ', ' ORDER BY recipient, channel) FROM notify.address};
+is($node->safe_psql('postgres', $people), join(', ', map { "$_ email $_\@example.com" } qw(cy dot eve fay)),
+	'a users table that is replicated is followed where asked, row by row');
+$node->safe_psql('postgres', q{INSERT INTO notify.address (recipient, channel, address) SELECT id, 'push', 'token' FROM notify.recipient WHERE id IN ('cy', 'dot')});
+$publisher->safe_psql('postgres', q{
+	UPDATE clients SET region = 'b', mail = 'cy@example.org' WHERE id = 'cy';
+	BEGIN; DELETE FROM clients WHERE id = 'dot'; INSERT INTO clients VALUES ('gus', 'b', 'gus@example.com'); COMMIT;
+	DELETE FROM clients WHERE id = 'eve';
+});
+$publisher->wait_for_catchup('shop');
+is($node->safe_psql('postgres', $people), 'cy email cy@example.org, cy push token, fay email fay@example.com, gus email gus@example.com',
+	'a move keeps the person, a delete erases them, also the last of a transaction');
+$publisher->safe_psql('postgres', 'TRUNCATE clients');
+$publisher->wait_for_catchup('shop');
+is($node->safe_psql('postgres', 'SELECT string_agg(id, $$ $$ ORDER BY id) FROM notify.recipient'), 'ann', 'TRUNCATE too, where it is to erase');
 is(events('asked'), 'I 1, I 2, U 2, D 1, I 4, D 4, T', 'every applied change is captured where asked');
 is(events('quiet'), '', 'nothing is where not asked');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM quiet'), '1', '... though it was applied');
