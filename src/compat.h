@@ -3,10 +3,14 @@
  *		The one place that knows which PostgreSQL it is compiled for.
  *
  * Everything else is written against the names below or against interfaces
- * that are the same in 14 to 18.  No other file may test PG_VERSION_NUM.
+ * that are the same in 15 to 18.  No other file may test PG_VERSION_NUM.
  */
 #ifndef NOTIFY_COMPAT_H
 #define NOTIFY_COMPAT_H
+
+#if PG_VERSION_NUM < 150000
+#error "notify_pg needs PostgreSQL 15 or later"
+#endif
 
 #include "catalog/pg_database.h"
 #include "catalog/pg_extension.h"
@@ -24,29 +28,16 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
-#if PG_VERSION_NUM >= 150000
-#include "common/pg_prng.h"
-#endif
-
-#if PG_VERSION_NUM < 140000
-#error "notify_pg needs PostgreSQL 14 or later"
-#endif
 
 /* A database left half dropped; the name came with 15.4 and its siblings. */
 #ifndef DATCONNLIMIT_INVALID_DB
 #define DATCONNLIMIT_INVALID_DB (-2)
 #endif
 
-/* A uniformly distributed number in [0, 1). */
-static inline double
-compat_random_fraction(void)
-{
-#if PG_VERSION_NUM >= 150000
-	return pg_prng_double(&pg_global_prng_state);
-#else
-	return (double) random() / ((double) MAX_RANDOM_VALUE + 1);
+/* Says of a function, before its type, that it does not return; from 18 on in c.h. */
+#ifndef pg_noreturn
+#define pg_noreturn pg_attribute_noreturn()
 #endif
-}
 
 /* Is this process applying what logical replication sent, one subtransaction at a time? */
 static inline bool
@@ -56,16 +47,6 @@ compat_applies_in_order(void)
 	return IsLogicalWorker() && !IsLogicalParallelApplyWorker();
 #else
 	return IsLogicalWorker();
-#endif
-}
-
-static inline void
-compat_reserve_guc_prefix(const char *prefix)
-{
-#if PG_VERSION_NUM >= 150000
-	MarkGUCPrefixReserved(prefix);
-#else
-	EmitWarningsOnPlaceholders(prefix);
 #endif
 }
 
@@ -99,32 +80,5 @@ compat_owns_extension(Oid extension, Oid role)
 	return pg_extension_ownercheck(extension, role);
 #endif
 }
-
-/*
- * Ask for shared memory: "request" runs when its size may be computed, which
- * from 15 on is a hook of its own and before that is _PG_init itself.
- */
-#if PG_VERSION_NUM >= 150000
-#define COMPAT_SHMEM_REQUEST(previous, request) \
-	do { \
-		(previous) = shmem_request_hook; \
-		shmem_request_hook = (request); \
-	} while (0)
-#define COMPAT_SHMEM_REQUEST_PREVIOUS(previous) \
-	do { \
-		if (previous) \
-			(previous) (); \
-	} while (0)
-typedef shmem_request_hook_type compat_shmem_request_hook_type;
-#else
-typedef void (*compat_shmem_request_hook_type) (void);
-#define COMPAT_SHMEM_REQUEST(previous, request) \
-	do { \
-		(previous) = NULL; \
-		(request) (); \
-	} while (0)
-#define COMPAT_SHMEM_REQUEST_PREVIOUS(previous) \
-	((void) (previous))
-#endif
 
 #endif							/* NOTIFY_COMPAT_H */

@@ -12,9 +12,9 @@
 #include <limits.h>
 
 #include "fmgr.h"
+#include "utils/guc.h"
 #include "utils/timestamp.h"
 
-#include "compat.h"
 #include "guc.h"
 #include "net/guard.h"
 
@@ -140,7 +140,7 @@ guc_define(void)
 							   "Sets the name by which this host is armed.",
 							   "Empty: the host's name.",
 							   &notify_host_id, "", PGC_SIGHUP, 0, NULL, NULL, NULL);
-	compat_reserve_guc_prefix("notify_pg");
+	MarkGUCPrefixReserved("notify_pg");
 }
 
 TimestampTz

@@ -7,6 +7,8 @@
 
 #include "utils/jsonb.h"
 
+#include "compat.h"
+
 typedef enum SettingKind
 {
 	SETTING_STRING,
@@ -48,7 +50,7 @@ extern int	settings_strings(const Settings *settings, const char *name,
 extern bool settings_has(const Settings *settings, const char *name);
 
 /* Raise about one setting; the message names it, the hint may be NULL. */
-extern void settings_fail(const Settings *settings, const char *name,
-						  const char *detail, const char *hint) pg_attribute_noreturn();
+pg_noreturn extern void settings_fail(const Settings *settings, const char *name,
+									  const char *detail, const char *hint);
 
 #endif							/* NOTIFY_CHANNEL_SETTINGS_H */

@@ -8,9 +8,9 @@
  */
 #include "postgres.h"
 
+#include "common/pg_prng.h"
 #include "utils/timestamp.h"
 
-#include "compat.h"
 #include "dispatch/backoff.h"
 
 #define BASE_MS		INT64CONST(2000)
@@ -23,7 +23,7 @@ jittered(int attempt)
 	int			doublings = Min(Max(attempt - 1, 0), DOUBLINGS);
 	int64		most = Min(BASE_MS << doublings, CAP_MS);
 
-	return (int64) (compat_random_fraction() * most);
+	return (int64) (pg_prng_double(&pg_global_prng_state) * most);
 }
 
 int64

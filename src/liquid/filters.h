@@ -5,6 +5,7 @@
 #ifndef NOTIFY_LIQUID_FILTERS_H
 #define NOTIFY_LIQUID_FILTERS_H
 
+#include "compat.h"
 #include "liquid/render.h"
 
 #define LIQUID_MAX_ARGUMENTS	16
@@ -38,8 +39,8 @@ extern const LiquidFilter *liquid_find_filter(LiquidName name);
 extern const char *liquid_similar_filter(LiquidName name);
 extern const char *liquid_filter_usage(const LiquidFilter *filter);
 extern const char *liquid_named_usage(const LiquidFilter *filter);
-extern void liquid_filter_error(const char *fmt,...)
-			pg_attribute_printf(1, 2) pg_attribute_noreturn();
+pg_noreturn extern void liquid_filter_error(const char *fmt,...)
+			pg_attribute_printf(1, 2);
 
 /* The n'th argument, nil when it was not given. */
 static inline LiquidValue

@@ -8,6 +8,8 @@
 
 #include "postgres.h"
 
+#include "compat.h"
+
 typedef enum LiquidPieceKind
 {
 	PIECE_END,
@@ -84,9 +86,9 @@ extern void liquid_scan_next(LiquidScan *scan);
 extern bool liquid_is_space(char c);
 
 /* The source at [start, end) is wrong: raises, naming line and column. */
-extern void liquid_syntax_error(const char *source, int start, int end, const char *hint,
-								const char *fmt,...)
-			pg_attribute_printf(5, 6) pg_attribute_noreturn();
+pg_noreturn extern void liquid_syntax_error(const char *source, int start, int end,
+											const char *hint, const char *fmt,...)
+			pg_attribute_printf(5, 6);
 
 /* Counted from 1; columns in characters. */
 extern int	liquid_line_of(const char *source, int pos);

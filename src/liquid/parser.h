@@ -41,8 +41,8 @@ extern LiquidBody liquid_parse_block(LiquidParser *parser, const LiquidTag *open
 
 extern bool liquid_name_is(LiquidName name, const char *word);
 extern bool liquid_tag_ends(const LiquidTag *tag, const LiquidTag *open);
-extern void liquid_tag_unexpected(LiquidParser *parser, const LiquidTag *tag,
-								  const LiquidTag *open) pg_attribute_noreturn();
+pg_noreturn extern void liquid_tag_unexpected(LiquidParser *parser, const LiquidTag *tag,
+											  const LiquidTag *open);
 extern LiquidNode *liquid_node(LiquidParser *parser, LiquidNodeKind kind, int pos);
 extern void liquid_drop_blanks(LiquidBody *body);
 extern void liquid_deeper(LiquidParser *parser, int pos);

@@ -104,7 +104,7 @@ put_half(StringInfo out, const Directive *d, const LiquidTime *t, const char *lo
 static void
 put_offset(StringInfo out, const Directive *d, const LiquidTime *t)
 {
-	int			offset = Abs(t->offset);
+	int			offset = abs(t->offset);
 	char		text[32];
 
 	if (d->colons == 0)

@@ -39,7 +39,7 @@ typedef struct ProcessShared
 } ProcessShared;
 
 static ProcessShared *shared = NULL;
-static compat_shmem_request_hook_type previous_request = NULL;
+static shmem_request_hook_type previous_request = NULL;
 static shmem_startup_hook_type previous_startup = NULL;
 
 /*
@@ -62,7 +62,8 @@ shared_size(void)
 static void
 shared_request(void)
 {
-	COMPAT_SHMEM_REQUEST_PREVIOUS(previous_request);
+	if (previous_request)
+		previous_request();
 	RequestAddinShmemSpace(shared_size());
 }
 
@@ -100,7 +101,8 @@ shared_startup(void)
 void
 shmem_install(void)
 {
-	COMPAT_SHMEM_REQUEST(previous_request, shared_request);
+	previous_request = shmem_request_hook;
+	shmem_request_hook = shared_request;
 	previous_startup = shmem_startup_hook;
 	shmem_startup_hook = shared_startup;
 }

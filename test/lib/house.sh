@@ -68,7 +68,7 @@ leave()
 private_tree()
 {
 	local config tree dir
-	config=${PG_CONFIG:-/usr/lib/postgresql/${PG_MAJOR:-15}/bin/pg_config}
+	config=${PG_CONFIG:-/usr/lib/postgresql/$(test/lib/pg_major || :)/bin/pg_config}
 	[ -x "$config" ] || config=pg_config
 	tree=$PWD/build/pg
 	bindir=$tree$("$config" --bindir)

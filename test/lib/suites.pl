@@ -185,7 +185,9 @@ sub harness
 sub perl_files
 {
 	my ($dir, $limit, $options, @files) = @_;
-	local $ENV{TESTDIR} = $dir;
+
+	# Up to PostgreSQL 15 the one, after it the others.
+	local @ENV{qw(TESTDIR TESTDATADIR TESTLOGDIR)} = ($dir, "$dir/tmp_check", "$dir/tmp_check/log");
 	local $ENV{PG_REGRESS} = "$pg_test/regress/pg_regress";
 	local $ENV{PERL5LIB} = join ':', "$pg_test/perl", "$top/test/lib", "$top/test/bench", $ENV{PERL5LIB} // ();
 	my $command = [ 'timeout', '--foreground', '-k', '30', $limit, $^X, '-w' ];

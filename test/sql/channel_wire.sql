@@ -12,10 +12,11 @@ CREATE FUNCTION exchange(adapter text, settings text, script text[], address tex
     at_most_once boolean DEFAULT false, patience int DEFAULT 20000) RETURNS text[] LANGUAGE c AS :'unit', 'test_exchange';
 -- what differs from run to run is masked
 CREATE FUNCTION mask(text) RETURNS text LANGUAGE sql AS $$
-    SELECT regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(
-            replace($1, E'\r', '\r'), 'Date: [^\\]*', 'Date: …', 'g'), '127\.0\.0\.1(:| port )\d+', '127.0.0.1\1PORT', 'g'),
+    SELECT regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(
+            replace($1, E'\r', '\r'), 'Date: [^\\]*', 'Date: …', 'g'), '127\.0\.0\.1:\d+', '127.0.0.1:PORT', 'g'),
             'webhook-timestamp: \d+', 'webhook-timestamp: …', 'g'), 'webhook-signature: v1,[\w+/=]+', 'webhook-signature: v1,…', 'g'),
             'EHLO [^\\]*', 'EHLO …', 'g'), 'after \d+ (ms|milliseconds)', 'after N ms'), 'errno: \d+', 'errno: N'),
+            'Failed to connect to .* server', 'no connection'),
             'Timeout was reached|Operation timed out after .* received|server response timeout', 'timed out') $$;
 CREATE FUNCTION show(text[]) RETURNS SETOF text LANGUAGE sql AS $$
     SELECT line FROM unnest($1) AS item, regexp_split_to_table(mask(item), E'\n') AS line $$;
