@@ -69,7 +69,7 @@ GRANT SELECT ON notify.recipient_source, notify.recipient_problem, notify.erasur
 
 -- Workers
 GRANT SELECT ON notify.event, notify.rule_version, notify.template_version, notify.partial_version, notify.template, notify.category,
-	notify.recipient, notify.secret, notify.source, notify.rule TO notify_worker;
+	notify.recipient, notify.secret, notify.source, notify.rule, notify.erasure TO notify_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON notify.message, notify.outcome, notify.ready, notify.scheduled,
 	notify.idempotency, notify.inbox, notify.cursor, notify.backlog, notify.mark TO notify_worker;
 GRANT SELECT, UPDATE ON notify.address, notify.provider, notify.rule TO notify_worker;
@@ -81,14 +81,17 @@ GRANT SELECT ON notify._serving TO notify_worker;
 GRANT SELECT ON notify.instance, notify.origin TO notify_worker, notify_report, notify_admin;
 -- and what these call with the worker's own rights
 GRANT EXECUTE ON FUNCTION notify._is_superuser(), notify._held(), notify._is_copy(), notify._here(), notify.now(), notify.id_time(bigint), notify.time_id(timestamptz), notify._next_id(),
-	notify._next_events(integer), notify._batch_chunk(integer), notify._batch_events(notify.cursor, integer),
-	notify._backlog_chunk(integer), notify._mark(pg_snapshot), notify._low_id(xid8),
+	notify._cursor(), notify._save_cursor(notify.cursor, notify.cursor), notify._next_events(notify.cursor, integer),
+	notify._batch_chunk(notify.cursor, integer), notify._batch_events(notify.cursor, integer),
+	notify._worth_closing(pg_snapshot, pg_snapshot), notify._backlog_chunk(notify.cursor, integer),
+	notify._add_to_backlog(notify.cursor, notify.event), notify._mark(pg_snapshot), notify._low_id(xid8),
+	notify._next_due(timestamptz), notify._look_back(),
 	notify._apply_all(notify.event[]), notify._apply(notify.event[]), notify._gather(notify.event[]),
 	notify._flag_rules(notify.event[]), notify.decide(notify.candidate[]), notify._dedupe_key(bigint, text, text),
 	notify._event_cancel_key(bigint), notify._find_cancels(text[], bigint),
 	notify._locale_chain(text), notify._event_meta(notify.event),
 	notify._event_old(notify.event), notify._run_query(bigint, text, bigint[], jsonb[], jsonb[], jsonb[]),
-	notify._promote(integer), notify._data(notify.event, jsonb), notify._stop_claimed(bigint[]),
+	notify._promote(timestamptz, timestamptz, integer), notify._data(notify.event, jsonb), notify._stop_claimed(bigint[]),
 	notify._verdict(text, text, boolean), notify._release(bigint[]), notify._reroute(),
 	notify._make_partitions(), notify._drop_partitions(), notify._finish_erasures(), notify._with_secrets(jsonb) TO notify_worker;
 

@@ -845,8 +845,8 @@ BEGIN
 		PERFORM notify._erase_logs(e.recipient, e.until);
 		DELETE FROM notify.erasure d
 		WHERE d.recipient = e.recipient AND d.until = e.until
-		  AND EXISTS (SELECT FROM notify.cursor c WHERE pg_visible_in_snapshot(e.xid, c.snap))
-		  AND NOT EXISTS (SELECT FROM notify.backlog)
+		  AND pg_visible_in_snapshot(e.xid, (notify._cursor()).snap)
+		  AND NOT EXISTS (SELECT FROM notify.backlog b WHERE b.at_id < e.until)
 		  AND NOT EXISTS (SELECT FROM notify.message m WHERE m.recipient = e.recipient AND m.event <= e.until);
 		finished := finished + FOUND::integer;
 	END LOOP;

@@ -10,37 +10,52 @@
  * and open_to: transactions from snap's xmax up to open_to's xmax, and those
  * that were in progress in snap. Within a batch, position is (xid, id).
  * A transaction that fills more than half of a chunk leaves the batch for the
- * backlog, so that what commits after it need not wait for all of it.
+ * backlog, so that what commits after it need not wait for all of it. Batch
+ * and backlog take turns, and so do the transactions in the backlog: turn is
+ * a ring from backlog_first to backlog_next.
+ *
+ * Somebody's snapshot, held for hours, keeps every dead row of these tables.
+ * So none is searched past its dead: the cursor's newest row is the last of its
+ * index (step), a backlog's turn is looked up by its number, and scheduled is
+ * searched from due_from on.
  *
  * mark keeps (from_xid, id) pairs, one a minute: events of transactions from
  * from_xid on have ids from id on, a day of clock error allowed. Searches use it so
  * that old partitions are not looked into.
  */
 CREATE TABLE notify.cursor (
-	one			boolean PRIMARY KEY DEFAULT true CHECK (one),
 	snap		pg_snapshot NOT NULL,
 	open_to		pg_snapshot,
 	at_xid		xid8 NOT NULL DEFAULT '0',
 	at_id		bigint NOT NULL DEFAULT 0,
-	backlog_turn boolean NOT NULL DEFAULT false
-);
+	backlog_turn boolean NOT NULL DEFAULT false,
+	step		bigint PRIMARY KEY DEFAULT 0,
+	backlog_first bigint NOT NULL DEFAULT 0,
+	backlog_next bigint NOT NULL DEFAULT 0,
+	due_from	timestamptz NOT NULL DEFAULT '-infinity'
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0);
 
 COMMENT ON TABLE notify.cursor IS 'How far planning has come. One row; the planner''s own.';
-COMMENT ON COLUMN notify.cursor.one IS 'True: there is one row.';
 COMMENT ON COLUMN notify.cursor.snap IS 'Everything visible in it is planned or in the backlog.';
 COMMENT ON COLUMN notify.cursor.open_to IS 'The end of the batch being planned; NULL: none is open.';
 COMMENT ON COLUMN notify.cursor.at_xid IS 'Position in the open batch: transaction.';
 COMMENT ON COLUMN notify.cursor.at_id IS 'Position in the open batch: event.';
 COMMENT ON COLUMN notify.cursor.backlog_turn IS 'Whose turn it is when there are both a batch and a backlog.';
+COMMENT ON COLUMN notify.cursor.step IS 'Counts the row''s changes.';
+COMMENT ON COLUMN notify.cursor.backlog_first IS 'The backlog''s next turn; equal to backlog_next: it is empty.';
+COMMENT ON COLUMN notify.cursor.backlog_next IS 'The turn that the backlog gives out next.';
+COMMENT ON COLUMN notify.cursor.due_from IS 'What was due before is not in notify.scheduled any more, or is found within a minute.';
 
 CREATE TABLE notify.backlog (
-	xid			xid8 PRIMARY KEY,
-	at_id		bigint NOT NULL
-);
+	xid			xid8 NOT NULL,
+	at_id		bigint NOT NULL,
+	turn		bigint PRIMARY KEY
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0);
 
-COMMENT ON TABLE notify.backlog IS 'Large transactions whose events are planned bit by bit.';
+COMMENT ON TABLE notify.backlog IS 'Large transactions whose events are planned bit by bit, by turns.';
 COMMENT ON COLUMN notify.backlog.xid IS 'The transaction.';
 COMMENT ON COLUMN notify.backlog.at_id IS 'Its events up to this id are planned.';
+COMMENT ON COLUMN notify.backlog.turn IS 'Whose turn it is: cursor.backlog_first.';
 
 CREATE TABLE notify.mark (
 	from_xid	xid8 PRIMARY KEY,
@@ -50,6 +65,24 @@ CREATE TABLE notify.mark (
 COMMENT ON TABLE notify.mark IS 'Which ids the events of which transactions can have.';
 COMMENT ON COLUMN notify.mark.from_xid IS 'Transactions from this one on ...';
 COMMENT ON COLUMN notify.mark.id IS '... have event ids from this one on.';
+
+-- The cursor as it is, whatever dead rows lie before it.
+CREATE FUNCTION notify._cursor() RETURNS notify.cursor
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET enable_sort = off
+AS $$
+DECLARE
+	c notify.cursor;
+BEGIN
+	SELECT * INTO STRICT c FROM notify.cursor o ORDER BY o.step DESC LIMIT 1;
+	RETURN c;
+END
+$$;
+
+COMMENT ON FUNCTION notify._cursor() IS 'The row of notify.cursor. Internal.';
 
 -- The lowest id an event of this transaction or a later one can have.
 CREATE FUNCTION notify._low_id(x xid8) RETURNS bigint
@@ -79,44 +112,54 @@ BEGIN
 	DELETE FROM notify.mark m
 	WHERE m.from_xid < (SELECT max(o.from_xid) FROM notify.mark o
 					WHERE o.from_xid <= least(pg_snapshot_xmin(_mark.snap),
-											  (SELECT pg_snapshot_xmin(c.snap) FROM notify.cursor c),
+											  pg_snapshot_xmin((notify._cursor()).snap),
 											  (SELECT min(b.xid) FROM notify.backlog b)));
 END
 $$;
 
 COMMENT ON FUNCTION notify._mark(pg_snapshot) IS 'Keeps notify.mark. Internal.';
 
--- A chunk of the oldest large transaction; NULL when there is none.
-CREATE FUNCTION notify._backlog_chunk(batch integer) RETURNS notify.event[]
+-- A chunk of the large transaction whose turn it is; NULL when there is nothing left of it.
+CREATE FUNCTION notify._backlog_chunk(INOUT c notify.cursor, batch integer, OUT chunk notify.event[])
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
 AS $$
 DECLARE
 	b notify.backlog;
-	chunk notify.event[];
 BEGIN
-	SELECT * INTO b FROM notify.backlog ORDER BY xid LIMIT 1;
-	IF NOT FOUND THEN
-		RETURN NULL;
-	END IF;
+	DELETE FROM notify.backlog d WHERE d.turn = c.backlog_first RETURNING d.* INTO STRICT b;
+	c.backlog_first := c.backlog_first + 1;
 	chunk := ARRAY(SELECT e FROM notify.event e
 				   WHERE e.xid = b.xid AND e.id > b.at_id
 				   ORDER BY e.xid, e.id LIMIT batch);
-	IF cardinality(chunk) < batch THEN
-		DELETE FROM notify.backlog d WHERE d.xid = b.xid;
-	ELSE
-		UPDATE notify.backlog u SET at_id = chunk[batch].id WHERE u.xid = b.xid;
+	IF cardinality(chunk) = batch THEN
+		c := notify._add_to_backlog(c, chunk[batch]);
 	END IF;
-	RETURN nullif(chunk, '{}');
+	chunk := nullif(chunk, '{}');
 END
 $$;
 
-COMMENT ON FUNCTION notify._backlog_chunk(integer) IS 'The next events of the oldest large transaction. Internal.';
+COMMENT ON FUNCTION notify._backlog_chunk(notify.cursor, integer) IS 'The next events of a large transaction, and the cursor after them. Internal.';
+
+-- The last event of its transaction that is planned; the rest of them waits for its turn.
+CREATE FUNCTION notify._add_to_backlog(INOUT c notify.cursor, last notify.event)
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	INSERT INTO notify.backlog (turn, xid, at_id) VALUES (c.backlog_next, last.xid, last.id);
+	c.backlog_next := c.backlog_next + 1;
+END
+$$;
+
+COMMENT ON FUNCTION notify._add_to_backlog(notify.cursor, notify.event) IS 'Gives what follows this event in its transaction the last turn of the backlog. Internal.';
 
 /*
- * The events of one arm of a batch. First come the transactions that were in
- * progress in snap (they have the lower xids), then those that began later.
+ * The next events of a batch. First come the transactions that were in progress
+ * in snap (they have the lower xids), each by itself, so that a search begins
+ * where the last one ended; then those that began later.
  */
 CREATE FUNCTION notify._batch_events(c notify.cursor, batch integer) RETURNS notify.event[]
 LANGUAGE plpgsql STABLE
@@ -139,10 +182,12 @@ BEGIN
 		after := c.at_id;
 	END IF;
 	IF cardinality(ended) > 0 THEN
-		chunk := ARRAY(SELECT e FROM notify.event e
-					   WHERE e.xid = ANY (ended) AND (e.xid, e.id) > (c.at_xid, c.at_id)
-						 AND e.id >= low
-					   ORDER BY e.xid, e.id LIMIT batch);
+		chunk := ARRAY(SELECT q.e FROM unnest(ended) AS x
+					   CROSS JOIN LATERAL (SELECT e FROM notify.event e
+										   WHERE e.xid = x AND e.id >= low
+											 AND e.id > CASE x WHEN c.at_xid THEN c.at_id ELSE 0 END
+										   ORDER BY e.id LIMIT batch) AS q
+					   LIMIT batch);
 	END IF;
 	IF cardinality(chunk) < batch THEN
 		chunk := chunk || ARRAY(SELECT e FROM notify.event e
@@ -158,20 +203,36 @@ $$;
 
 COMMENT ON FUNCTION notify._batch_events(notify.cursor, integer) IS 'The next events of the open batch. Internal.';
 
+/*
+ * Whether an empty batch must be closed all the same. An idle planner writes
+ * nothing, for what it did not save is simply searched again; but that search
+ * passes over all that a transaction has written so far, unless snap knows of
+ * it, and an erasure is not over before snap has seen it.
+ */
+CREATE FUNCTION notify._worth_closing(snap pg_snapshot, open_to pg_snapshot) RETURNS boolean
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	RETURN pg_snapshot_xmax(open_to)::text::numeric > pg_snapshot_xmax(snap)::text::numeric + 1000
+		OR EXISTS (SELECT FROM pg_snapshot_xip(open_to) AS x WHERE x >= pg_snapshot_xmax(snap))
+		OR EXISTS (SELECT FROM notify.erasure e WHERE NOT pg_visible_in_snapshot(e.xid, snap));
+END
+$$;
+
+COMMENT ON FUNCTION notify._worth_closing(pg_snapshot, pg_snapshot) IS
+'True when transactions that snap does not know of are at work or have erased somebody, or many have passed. Internal.';
+
 -- A chunk of the open batch, opening one when there is something new; NULL when there is nothing.
-CREATE FUNCTION notify._batch_chunk(batch integer) RETURNS notify.event[]
+CREATE FUNCTION notify._batch_chunk(INOUT c notify.cursor, batch integer, OUT chunk notify.event[])
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	c notify.cursor;
-	chunk notify.event[];
+	was notify.cursor := c;
 	last notify.event;
-	fresh boolean;
 BEGIN
-	SELECT * INTO STRICT c FROM notify.cursor;
-	fresh := c.open_to IS NULL;
-	IF fresh THEN
+	IF was.open_to IS NULL THEN
 		c.open_to := pg_current_snapshot();
 		c.at_xid := '0';
 		c.at_id := 0;
@@ -179,54 +240,52 @@ BEGIN
 	chunk := notify._batch_events(c, batch);
 	IF cardinality(chunk) = batch THEN
 		last := chunk[batch];
+		c.at_xid := last.xid;
+		c.at_id := last.id;
 		IF chunk[batch / 2 + 1].xid = last.xid THEN
-			INSERT INTO notify.backlog VALUES (last.xid, last.id);
-			last.id := 9223372036854775807;
+			c := notify._add_to_backlog(c, last);
+			c.at_id := 9223372036854775807;
 		END IF;
-		IF fresh THEN
-			PERFORM notify._mark(c.open_to);
-		END IF;
-		UPDATE notify.cursor SET open_to = c.open_to, at_xid = last.xid, at_id = last.id;
-	ELSIF cardinality(chunk) > 0 OR NOT fresh
-		OR pg_snapshot_xmax(c.open_to)::text::numeric > pg_snapshot_xmax(c.snap)::text::numeric + 1000 THEN
-		-- An idle planner writes nothing: an unsaved empty batch is simply searched again.
-		IF fresh THEN
-			PERFORM notify._mark(c.open_to);
-		END IF;
-		UPDATE notify.cursor SET snap = c.open_to, open_to = NULL;
+	ELSIF cardinality(chunk) > 0 OR was.open_to IS NOT NULL OR notify._worth_closing(c.snap, c.open_to) THEN
+		c.snap := c.open_to;
+		c.open_to := NULL;
+	ELSE
+		c := was;
 	END IF;
-	RETURN nullif(chunk, '{}');
+	IF was.open_to IS NULL AND c *<> was THEN
+		PERFORM notify._mark(coalesce(c.open_to, c.snap));
+	END IF;
+	chunk := nullif(chunk, '{}');
 END
 $$;
 
-COMMENT ON FUNCTION notify._batch_chunk(integer) IS 'The next events of what committed since the last batch. Internal.';
+COMMENT ON FUNCTION notify._batch_chunk(notify.cursor, integer) IS 'The next events of what committed since the last batch, and the cursor after them. Internal.';
 
 -- The next events to plan, new ones and large old transactions by turns.
-CREATE FUNCTION notify._next_events(batch integer) RETURNS notify.event[]
+CREATE FUNCTION notify._next_events(INOUT c notify.cursor, batch integer, OUT chunk notify.event[])
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	chunk notify.event[];
-	behind boolean := EXISTS (SELECT FROM notify.backlog);
+	behind boolean := c.backlog_first < c.backlog_next;
+	next record;
 BEGIN
-	IF behind AND (SELECT c.backlog_turn FROM notify.cursor c) THEN
-		chunk := notify._backlog_chunk(batch);
-	END IF;
-	IF chunk IS NULL THEN
-		chunk := notify._batch_chunk(batch);
-		IF chunk IS NULL AND behind THEN
-			chunk := notify._backlog_chunk(batch);
+	IF behind AND c.backlog_turn THEN
+		next := notify._backlog_chunk(c, batch);
+	ELSE
+		next := notify._batch_chunk(c, batch);
+		IF next.chunk IS NULL AND behind THEN
+			next := notify._backlog_chunk(next.c, batch);
 		END IF;
 	END IF;
-	IF behind THEN
-		UPDATE notify.cursor SET backlog_turn = NOT backlog_turn;
-	END IF;
-	RETURN chunk;
+	c := next.c;
+	chunk := next.chunk;
+	c.backlog_turn := behind AND NOT c.backlog_turn;
 END
 $$;
 
-COMMENT ON FUNCTION notify._next_events(integer) IS 'The events to plan next; NULL when all are planned. Internal.';
+COMMENT ON FUNCTION notify._next_events(notify.cursor, integer) IS
+'The events to plan next, NULL when there are none, and the cursor after them. Internal.';
 
 -- src/plan/query.c, src/plan/run.c
 CREATE FUNCTION notify._run_query(version bigint, kind text, ids bigint[], news jsonb[], olds jsonb[], metas jsonb[])
@@ -435,21 +494,20 @@ $$;
 COMMENT ON FUNCTION notify._apply_all(notify.event[]) IS
 '_apply() that survives an event it cannot plan: that one is skipped (plan_error). Internal.';
 
--- Moves what has come due from scheduled to ready.
-CREATE FUNCTION notify._promote(batch integer) RETURNS integer
+-- Moves what has come due since then from scheduled to ready.
+CREATE FUNCTION notify._promote(since timestamptz, until timestamptz, batch integer) RETURNS integer
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
 AS $$
 DECLARE
-	at timestamptz := notify.now();
 	moved integer;
 BEGIN
 	WITH due AS (
 		DELETE FROM notify.scheduled s
 		WHERE s.ctid = ANY (ARRAY(SELECT q.ctid FROM notify.scheduled q
-								  WHERE q.due_at <= at ORDER BY q.due_at LIMIT batch
+								  WHERE q.due_at BETWEEN since AND until ORDER BY q.due_at LIMIT batch
 								  FOR UPDATE SKIP LOCKED))
 		RETURNING s.message, s.due_at, s.attempts, s.redriven
 	)
@@ -465,8 +523,63 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION notify._promote(integer) IS
-'Moves due messages into the queue; those no provider serves wait in lanes 0 to 3. Internal.';
+COMMENT ON FUNCTION notify._promote(timestamptz, timestamptz, integer) IS
+'Moves messages due in this time into the queue; those no provider serves wait in lanes 0 to 3. Internal.';
+
+-- When the first scheduled message from then on is due; NULL when there is none.
+CREATE FUNCTION notify._next_due(since timestamptz) RETURNS timestamptz
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+AS $$
+BEGIN
+	RETURN (SELECT s.due_at FROM notify.scheduled s WHERE s.due_at >= since ORDER BY s.due_at LIMIT 1);
+END
+$$;
+
+COMMENT ON FUNCTION notify._next_due(timestamptz) IS 'The first due time in notify.scheduled that is not before this one. Internal.';
+
+-- Writes the cursor if it moved.
+CREATE FUNCTION notify._save_cursor(was notify.cursor, c notify.cursor) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+AS $$
+BEGIN
+	IF c *<> was THEN
+		DELETE FROM notify.cursor d WHERE d.step = was.step;
+		c.step := was.step + 1;
+		INSERT INTO notify.cursor VALUES (c.*);
+	END IF;
+END
+$$;
+
+COMMENT ON FUNCTION notify._save_cursor(notify.cursor, notify.cursor) IS 'Replaces the row of notify.cursor by one that differs. Internal.';
+
+/*
+ * Messages are scheduled for later than now, so few can be due before what was
+ * moved already: by a transaction that took long, or a clock set back. Those are
+ * found here, once a minute.
+ */
+CREATE FUNCTION notify._look_back() RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	was notify.cursor;
+	c notify.cursor;
+BEGIN
+	LOCK TABLE notify.cursor IN SHARE ROW EXCLUSIVE MODE;
+	was := notify._cursor();
+	c := was;
+	c.due_from := least(was.due_from, notify._next_due('-infinity'));
+	PERFORM notify._save_cursor(was, c);
+END
+$$;
+
+COMMENT ON FUNCTION notify._look_back() IS 'Makes the planner see all of notify.scheduled. Internal.';
 
 CREATE FUNCTION notify._plan(batch integer, OUT planned integer, OUT readied integer,
 							 OUT more boolean, OUT next_due timestamptz)
@@ -474,33 +587,67 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	chunk notify.event[];
+	slack CONSTANT interval := '10 minutes';	-- what was scheduled longer ago is visible
+	at timestamptz := notify.now();
+	since timestamptz;
+	was notify.cursor;
+	c notify.cursor;
+	next record;
 	promoted integer := 0;
-	behind boolean;
-	at timestamptz := notify.now();		-- a volatile function is no index condition
 BEGIN
 	LOCK TABLE notify.cursor IN SHARE ROW EXCLUSIVE MODE;
-	-- What is open now ends where it was opened: events since then need another look.
-	behind := EXISTS (SELECT FROM notify.cursor c WHERE c.open_to IS NOT NULL);
-	IF EXISTS (SELECT FROM notify.scheduled s WHERE s.due_at <= at) THEN
-		promoted := notify._promote(batch);
+	was := notify._cursor();
+	since := least(was.due_from, at - slack);
+	IF notify._next_due(since) <= at THEN
+		promoted := notify._promote(since, at, batch);
 	END IF;
-	chunk := notify._next_events(batch);
-	IF chunk IS NOT NULL THEN
-		PERFORM notify._flag_rules(chunk);
-		SELECT a.planned, a.readied INTO planned, readied FROM notify._apply_all(chunk) AS a;
+	next := notify._next_events(was, batch);
+	c := next.c;
+	IF next.chunk IS NOT NULL THEN
+		PERFORM notify._flag_rules(next.chunk);
+		SELECT a.planned, a.readied INTO planned, readied FROM notify._apply_all(next.chunk) AS a;
 	END IF;
+	IF promoted < batch AND since < at - 2 * slack THEN
+		c.due_from := at - slack;
+	END IF;
+	PERFORM notify._save_cursor(was, c);
 	planned := coalesce(planned, 0);
 	readied := coalesce(readied, 0) + promoted;
-	more := behind OR promoted = batch OR coalesce(cardinality(chunk), 0) = batch
-		OR EXISTS (SELECT FROM notify.backlog)
-		OR EXISTS (SELECT FROM notify.cursor c WHERE c.open_to IS NOT NULL);
-	SELECT min(s.due_at) INTO next_due FROM notify.scheduled s;
+	-- A batch that was open ends where it was opened: events since then need another look.
+	more := was.open_to IS NOT NULL OR c.open_to IS NOT NULL OR c.backlog_first < c.backlog_next
+		OR promoted = batch OR coalesce(cardinality(next.chunk), 0) = batch;
+	next_due := notify._next_due(since);
 END
 $$;
 
 COMMENT ON FUNCTION notify._plan(integer) IS
 'One step of planning: what has come due, then the next events. more: call again at once; next_due: when the next scheduled message is due. Internal.';
+
+-- How many committed events are not planned, counted to 100,000. Those of the open batch count until it is closed.
+CREATE FUNCTION notify._unplanned() RETURNS bigint
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+AS $$
+DECLARE
+	c notify.cursor := notify._cursor();
+	next xid8 := pg_snapshot_xmax(c.snap);
+BEGIN
+	RETURN (SELECT count(*) FROM (
+		SELECT FROM pg_snapshot_xip(c.snap) AS x
+		CROSS JOIN LATERAL (SELECT FROM notify.event e WHERE e.xid = x AND e.id >= notify._low_id(x)) AS e
+		UNION ALL
+		SELECT FROM notify.event e WHERE e.xid >= next AND e.id >= notify._low_id(next)
+		UNION ALL
+		SELECT FROM notify.backlog b
+		CROSS JOIN LATERAL (SELECT FROM notify.event e WHERE e.xid = b.xid AND e.id > b.at_id) AS e
+		WHERE b.turn >= c.backlog_first
+		LIMIT 100000) AS u);
+END
+$$;
+
+COMMENT ON FUNCTION notify._unplanned() IS 'How many events wait for the planner, counted to 100,000. Internal.';
 
 -- Start with the oldest transaction still running, this one included: it may write events yet.
 INSERT INTO notify.cursor (snap)

@@ -323,8 +323,8 @@ BEGIN
 	SELECT least(min(m.event), min(m.id)) INTO needed
 	FROM (SELECT r.message FROM notify.ready r UNION ALL SELECT s.message FROM notify.scheduled s) AS q
 	JOIN notify.message m ON m.id = q.message;
-	SELECT least(needed, min(b.at_id), notify._low_id(min(pg_snapshot_xmin(c.snap))))
-	INTO needed FROM notify.cursor c LEFT JOIN notify.backlog b ON true;
+	needed := least(needed, (SELECT min(b.at_id) FROM notify.backlog b),
+					notify._low_id(pg_snapshot_xmin((notify._cursor()).snap)));
 	FOREACH log IN ARRAY notify._logs()
 	LOOP
 		FOR p IN SELECT * FROM notify._partitions(log)
@@ -358,6 +358,7 @@ BEGIN
 	PERFORM notify._release(ARRAY(SELECT r.message FROM notify.ready r
 								  WHERE r.lease < clock_timestamp() FOR UPDATE SKIP LOCKED));
 	PERFORM notify._reroute();
+	PERFORM notify._look_back();
 	PERFORM notify._finish_erasures();
 	DELETE FROM notify.idempotency i
 	WHERE i.event < notify.time_id(clock_timestamp() - current_setting('notify_pg.retention')::interval);

@@ -212,7 +212,7 @@ AS $$
 	UNION ALL
 	SELECT NULL, 'waiting', 'unplanned', NULL, jsonb_build_object('event', e.id)
 	WHERE NOT EXISTS (SELECT FROM notify.message m WHERE m.event = e.id)
-	  AND (EXISTS (SELECT FROM notify.cursor c WHERE NOT pg_visible_in_snapshot(e.xid, c.snap))
+	  AND (NOT pg_visible_in_snapshot(e.xid, (notify._cursor()).snap)
 		   OR EXISTS (SELECT FROM notify.backlog b WHERE b.xid = e.xid AND b.at_id < e.id));
 $$;
 
@@ -265,7 +265,7 @@ BEGIN
 	FROM (SELECT m.event AS id FROM notify.message m
 		  WHERE left(m.key, 200) = left(explain.key, 200) AND m.key = explain.key AND m.source = relation
 		  UNION
-		  SELECT e.id FROM notify.cursor c
+		  SELECT e.id FROM notify._cursor() AS c
 		  JOIN notify.event e ON e.xid >= pg_snapshot_xmin(c.snap)
 			AND e.id >= notify._low_id(pg_snapshot_xmin(c.snap))
 		  WHERE e.key = explain.key AND e.source = relation) AS ids
@@ -335,14 +335,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	problems := notify._problems();
-	SELECT count(*) INTO unplanned
-	FROM (SELECT FROM notify.cursor c
-		  JOIN notify.event e ON e.xid >= pg_snapshot_xmin(c.snap)
-			AND e.id >= notify._low_id(pg_snapshot_xmin(c.snap))
-			AND NOT pg_visible_in_snapshot(e.xid, c.snap)
-		  UNION ALL
-		  SELECT FROM notify.backlog b JOIN notify.event e ON e.xid = b.xid AND e.id > b.at_id
-		  LIMIT 100000) AS u;
+	unplanned := notify._unplanned();
 	SELECT count(*) FILTER (WHERE r.owner IS NULL), count(*) FILTER (WHERE r.owner IS NOT NULL),
 		   clock_timestamp() - notify.id_time(min(r.message))
 	INTO ready, sending, oldest_ready FROM notify.ready r;

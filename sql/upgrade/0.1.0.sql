@@ -19,3 +19,22 @@ DROP FUNCTION notify._drop_own_triggers(regclass);
 DROP FUNCTION notify._recipient_source_of(oid);
 ALTER TABLE notify.recipient_source ADD COLUMN on_truncate text NOT NULL DEFAULT 'record' CHECK (on_truncate IN ('record', 'refuse', 'erase'));
 ALTER TABLE notify.recipient_source ADD COLUMN on_replica boolean NOT NULL DEFAULT false;
+
+-- The cursor's row is found by its step, the transactions of the backlog take turns.
+ALTER TABLE notify.cursor DROP COLUMN one;
+ALTER TABLE notify.cursor ADD COLUMN step bigint DEFAULT 0;
+ALTER TABLE notify.cursor ADD CONSTRAINT cursor_pkey PRIMARY KEY (step);
+ALTER TABLE notify.cursor ADD COLUMN backlog_first bigint NOT NULL DEFAULT 0;
+ALTER TABLE notify.cursor ADD COLUMN backlog_next bigint NOT NULL DEFAULT 0;
+ALTER TABLE notify.cursor ADD COLUMN due_from timestamptz NOT NULL DEFAULT '-infinity';
+ALTER TABLE notify.cursor SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0);
+ALTER TABLE notify.backlog ADD COLUMN turn bigint;
+UPDATE notify.backlog b SET turn = (SELECT pg_catalog.count(*) FROM notify.backlog o WHERE o.xid < b.xid);
+UPDATE notify.cursor SET backlog_next = (SELECT pg_catalog.count(*) FROM notify.backlog);
+ALTER TABLE notify.backlog DROP CONSTRAINT backlog_pkey;
+ALTER TABLE notify.backlog ADD CONSTRAINT backlog_pkey PRIMARY KEY (turn);
+ALTER TABLE notify.backlog SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0);
+DROP FUNCTION notify._backlog_chunk(integer);
+DROP FUNCTION notify._batch_chunk(integer);
+DROP FUNCTION notify._next_events(integer);
+DROP FUNCTION notify._promote(integer);
