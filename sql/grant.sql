@@ -73,6 +73,7 @@ GRANT SELECT ON notify.event, notify.rule_version, notify.template_version, noti
 GRANT SELECT, INSERT, UPDATE, DELETE ON notify.message, notify.outcome, notify.ready, notify.scheduled,
 	notify.idempotency, notify.inbox, notify.cursor, notify.backlog, notify.mark TO notify_worker;
 GRANT SELECT, UPDATE ON notify.address, notify.provider, notify.rule TO notify_worker;
+GRANT SELECT ON notify.recipient_former TO notify_worker;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA notify TO notify_worker;
 GRANT EXECUTE ON FUNCTION notify._plan(integer), notify._maintain(), notify._claim(integer, bigint, integer[], bigint[], integer[], interval, integer),
 	notify._settle(integer, bigint, tid[], bigint[], text[], integer[], text[], text[], bigint[], integer[], text[], text[]),
@@ -81,7 +82,7 @@ GRANT SELECT ON notify._serving TO notify_worker;
 GRANT SELECT ON notify.instance, notify.origin TO notify_worker, notify_report, notify_admin;
 -- and what these call with the worker's own rights
 GRANT EXECUTE ON FUNCTION notify._is_superuser(), notify._held(), notify._is_copy(), notify._here(), notify.now(), notify.id_time(bigint), notify.time_id(timestamptz), notify._next_id(),
-	notify._cursor(), notify._save_cursor(notify.cursor, notify.cursor), notify._next_events(notify.cursor, integer),
+	notify._person_now(text, bigint), notify._cursor(), notify._save_cursor(notify.cursor, notify.cursor), notify._next_events(notify.cursor, integer),
 	notify._batch_chunk(notify.cursor, integer), notify._batch_events(notify.cursor, integer),
 	notify._worth_closing(pg_snapshot, pg_snapshot), notify._backlog_chunk(notify.cursor, integer),
 	notify._add_to_backlog(notify.cursor, notify.event), notify._mark(pg_snapshot), notify._low_id(xid8),

@@ -67,11 +67,29 @@ CREATE TABLE notify.recipient_former (
 	PRIMARY KEY (recipient, former, until)
 );
 
+CREATE INDEX recipient_former_former ON notify.recipient_former (former, until);
+
 COMMENT ON TABLE notify.recipient_former IS
 'Ids a person had before: the logs still name them so.';
 COMMENT ON COLUMN notify.recipient_former.recipient IS 'notify.recipient.id.';
 COMMENT ON COLUMN notify.recipient_former.former IS 'The id until then.';
 COMMENT ON COLUMN notify.recipient_former.until IS 'Events with ids up to this one mean this person by it: notify.id_time(until).';
+
+/*
+ * Whom an event meant, by the id the person has now. Who was renamed after it is
+ * still meant; who was renamed before is too (the app had not heard), unless
+ * somebody else has that id by now.
+ */
+CREATE FUNCTION notify._person_now(id text, event bigint) RETURNS text
+LANGUAGE sql STABLE
+RETURN coalesce((SELECT f.recipient FROM notify.recipient_former f
+				 WHERE f.former = _person_now.id
+				   AND (f.until >= _person_now.event
+						OR NOT EXISTS (SELECT FROM notify.recipient r WHERE r.id = _person_now.id))
+				 ORDER BY f.until < _person_now.event, abs(f.until - _person_now.event) LIMIT 1), _person_now.id);
+
+COMMENT ON FUNCTION notify._person_now(text, bigint) IS
+'The id now of the person an event named by this one. Internal.';
 
 CREATE TABLE notify.erasure (
 	recipient	text NOT NULL,
@@ -415,6 +433,17 @@ BEGIN
 		RETURN false;
 	END IF;
 	UPDATE notify.inbox i SET recipient = new_id WHERE i.recipient = old_id;
+	-- What was sent once is not sent again because of the new name.
+	UPDATE notify.idempotency i SET key = k.new_key
+	FROM (SELECT DISTINCT notify._dedupe_key(v.rule, old_id, m.dedupe_key) AS old_key,
+				 notify._dedupe_key(v.rule, new_id, m.dedupe_key) AS new_key
+		  FROM (SELECT old_id AS person, 9223372036854775807 AS until
+				UNION ALL
+				SELECT f.former, f.until FROM notify.recipient_former f WHERE f.recipient = new_id) AS p
+		  JOIN notify.message m ON m.recipient = p.person AND m.event <= p.until
+		  JOIN notify.rule_version v ON v.id = m.rule
+		  WHERE m.dedupe_key IS NOT NULL) AS k
+	WHERE i.key = k.old_key AND NOT EXISTS (SELECT FROM notify.idempotency o WHERE o.key = k.new_key);
 	INSERT INTO notify.recipient_former (recipient, former, until)
 	VALUES (new_id, old_id, notify._next_id());
 	RETURN true;
@@ -422,7 +451,7 @@ END
 $$;
 
 COMMENT ON FUNCTION notify._rename_person(text, text) IS
-'Gives a recipient another id, with addresses and inbox; false when it cannot. Internal.';
+'Gives a recipient another id, with addresses, inbox and dedupe keys; false when it cannot. Internal.';
 
 /*
  * What the trigger found: an inserted row (old NULL), a deleted one (new NULL),

@@ -325,8 +325,9 @@ AS $$
 DECLARE
 	clock timestamptz := clock_timestamp();		-- ids may be ahead of a clock set back
 	shift interval := notify.now() - clock;		-- from the clock of ids to that of schedules
+	found notify.candidate[];
 BEGIN
-	RETURN ARRAY(
+	found := ARRAY(
 		WITH wanted AS MATERIALIZED (
 			SELECT e, w.n, w.recipient, w.dedupe_key, w.cancel_key, v,
 				   r.id IS NOT NULL AS live,
@@ -383,6 +384,14 @@ BEGIN
 		CROSS JOIN LATERAL jsonb_to_recordset(e.undecided) AS u (rule bigint, sqlstate text, message text)
 		LEFT JOIN notify.rule_version v ON v.id = u.rule
 		WHERE e.undecided IS NOT NULL);
+	-- Who has another id since the event is still meant.
+	IF EXISTS (SELECT FROM notify.recipient_former) THEN
+		found := ARRAY(SELECT CASE WHEN p.id IS NOT DISTINCT FROM u.recipient THEN u
+								   ELSE jsonb_populate_record(u, jsonb_build_object('recipient', p.id)) END
+					   FROM unnest(found) AS u
+					   CROSS JOIN LATERAL (SELECT notify._person_now(u.recipient, u.event) AS id) AS p);
+	END IF;
+	RETURN found;
 END
 $$;
 

@@ -190,7 +190,7 @@ BEGIN
 		FROM answered a WHERE a.verdict = 'retrying'
 	), shown AS (
 		INSERT INTO notify.inbox (recipient, message, subject, body, data)
-		SELECT m.recipient, a.message, a.subject, a.body,
+		SELECT notify._person_now(m.recipient, m.event), a.message, a.subject, a.body,
 			   jsonb_build_object('event', m.event::text, 'key', m.key, 'template', m.template)
 		FROM answered a JOIN notify.message m ON m.id = a.message
 		WHERE a.verdict = 'delivered'
@@ -199,7 +199,7 @@ BEGIN
 		SELECT b.ctid AS tid
 		FROM answered a
 		JOIN notify.message m ON m.id = a.message
-		JOIN notify.address b ON b.recipient = m.recipient AND b.channel = m.channel AND b.address = m.address
+		JOIN notify.address b ON b.recipient = notify._person_now(m.recipient, m.event) AND b.channel = m.channel AND b.address = m.address
 		WHERE a.class = 'permanent_recipient'
 		FOR UPDATE OF b SKIP LOCKED
 	), lost AS (

@@ -1,5 +1,5 @@
 -- What must hold for every object of the extension, whichever file it is from.
-SELECT plan(25);
+SELECT plan(26);
 
 -- Objects people see: no leading underscore, no day's partition.
 CREATE TEMP VIEW public_relation AS
@@ -65,5 +65,14 @@ SELECT is_empty(
       WHERE e.extname = 'notify_pg'
         AND t = ANY ('{notify.secret,notify.event,notify.message,notify.outcome,notify.ready,notify.scheduled,notify.inbox}'::regclass[])$$,
     'secrets, logs and the queue are in no dump');
+
+-- Who gets another id keeps everything: what refers to a recipient follows, or notify._rename_person() sees to it.
+SELECT is_empty(
+    $$SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'recipient'
+      WHERE c.relnamespace = 'notify'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+        AND c.relname NOT IN ('source', 'rule', 'rule_version', 'event', 'message', 'inbox', 'erasure')
+        AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'f' AND k.conkey[1] = a.attnum
+                          AND k.confrelid = 'notify.recipient'::regclass AND k.confupdtype = 'c')$$,
+    'what belongs to a recipient follows a change of id');
 
 SELECT * FROM finish();

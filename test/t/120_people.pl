@@ -65,6 +65,37 @@ is(sql(q{SELECT count(*) FROM notify.address a JOIN app."Users" u ON a.recipient
 	5001, 'everybody of a bulk load has an address');
 is(sql(q{SELECT name FROM notify.recipient WHERE id = '2'}), 'Robert', 'a writer beside it did not wait');
 
+# Somebody gets another id while messages wait, one of them not planned yet: all
+# reaches that person under the new id, and what was sent once is not sent again.
+sql(q{
+	INSERT INTO notify.rule (name, source, template, category, channels, dedupe_key) VALUES ('once', 'app.visits', 't', 'c', '{inbox}', 'new.marker');
+	INSERT INTO app."Users" VALUES (5, NULL, 'Ed');
+	SELECT notify.hold('a test');
+	INSERT INTO app.visits VALUES (50, 5, 'same');
+});
+wait_for_sql($node, q{SELECT count(*) = 2 FROM notify.message WHERE recipient = '5' AND channel = 'inbox' AND verdict = 'send'});
+sql(q{
+	BEGIN;
+	INSERT INTO app.visits VALUES (51, 5, 'same');
+	UPDATE app."Users" SET "Id" = 500 WHERE "Id" = 5;
+	COMMIT;
+	UPDATE app."Users" SET "Id" = 501 WHERE "Id" = 500;
+	INSERT INTO app.visits VALUES (52, 501, 'same');
+	SELECT notify.send('5', 't', '{"marker": "by the old id"}', 'c', '{inbox}');
+});
+wait_for_sql($node, q{SELECT count(*) = 1 FROM notify.message WHERE recipient = '501' AND rule IS NULL});
+sql(q{
+	INSERT INTO app."Users" VALUES (5, NULL, 'Eve');
+	INSERT INTO app.visits VALUES (53, 5, 'for Eve');
+	SELECT notify.arm();
+});
+wait_for_drain($node);
+is(sql(q{SELECT string_agg(recipient || ' ' || body, ', ' ORDER BY id) FROM notify.inbox WHERE recipient ~ '^50?.?$'}),
+	'501 same, 501 same, 501 same, 501 same, 501 by the old id, 5 for Eve, 5 for Eve', 'messages that waited go to the new id, later ones to whom they mean');
+is(sql(q{SELECT string_agg(verdict || ' ' || coalesce(reason, ''), ', ' ORDER BY m.id) FROM notify.message m JOIN notify.rule_version v ON v.id = m.rule
+	WHERE v.name = 'once' AND m.dedupe_key = 'same'}), 'send , skipped duplicate, skipped duplicate', 'a dedupe key knows the person by the new id');
+sql(q{DELETE FROM app."Users" WHERE "Id" IN (5, 501)});
+
 # A dump carries people and mapping; the restored table is followed again.
 sql(q{SELECT notify.detach('app.visits')});
 sql(q{DELETE FROM app."Users" WHERE "Id" > 2010; UPDATE app."Users" SET "Hook" = 'no url' WHERE "Id" = 1001});
