@@ -206,12 +206,14 @@ DECLARE
 	s record;
 	found_wrong text;
 BEGIN
-	SELECT * INTO s FROM notify.source x WHERE x.relation = _recheck_source.relation;
+	SELECT x.relation, x.problem, x.enabled AND EXISTS (SELECT FROM pg_class c WHERE c.oid = x.relation) AS captured
+	INTO s FROM notify.source x WHERE x.relation = _recheck_source.relation;
 	BEGIN
-		PERFORM notify._check_columns(s.relation, s.key, s.columns);
-		PERFORM notify._check_lender(s.owner, s.relation),
-				notify._check_expression(s.relation, s.recipient, 'recipient', s.owner, s.search_path)
-		WHERE s.recipient IS NOT NULL;
+		PERFORM notify._check_source_sql(x) FROM notify.source x WHERE x.relation = s.relation;
+		IF s.captured AND NOT EXISTS (SELECT FROM pg_trigger t
+									  WHERE t.tgrelid = s.relation AND t.tgfoid = 'notify.capture()'::regprocedure) THEN
+			found_wrong := 'nothing is captured, for the table lost its triggers; notify.attach() or notify.arm() puts them back';
+		END IF;
 	EXCEPTION
 		WHEN lock_not_available OR deadlock_detected THEN RETURN;
 		WHEN OTHERS THEN found_wrong := sqlerrm;
@@ -272,7 +274,7 @@ DECLARE
 	changed oid;
 	names text[];
 BEGIN
-	IF notify._is_copy() THEN
+	IF notify._is_copy() OR notify._restoring() THEN
 		RETURN;				-- a restore brings its triggers itself; notify.arm() checks what it brought
 	END IF;
 	IF TG_TAG IN ('CREATE TABLE', 'ALTER TABLE') THEN

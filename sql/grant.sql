@@ -67,6 +67,18 @@ GRANT EXECUTE ON FUNCTION notify.status(), notify.explain(bigint), notify.explai
 
 GRANT SELECT ON notify.recipient_source, notify.recipient_problem, notify.erasure TO notify_report;
 
+-- What dumping and restoring takes, of an owner who is no superuser too
+GRANT SELECT, UPDATE ON SEQUENCE notify.rule_id_seq, notify.rule_version_id_seq, notify.template_version_id_seq,
+	notify.partial_version_id_seq, notify.provider_id_seq TO notify_admin;
+GRANT INSERT ON notify.rule_version, notify.template_version, notify.partial_version, notify.origin TO notify_admin;
+GRANT EXECUTE ON FUNCTION notify._restoring() TO notify_admin, notify_app, notify_worker;
+GRANT EXECUTE ON FUNCTION notify._address_fault(text, text) TO notify_admin, notify_app;
+GRANT EXECUTE ON FUNCTION notify._recheck_all() TO notify_worker;
+GRANT EXECUTE ON FUNCTION notify._take_over(notify.source), notify._take_over(notify.rule), notify._check_version(),
+	notify._check_watcher(notify.rule), notify._check_source_sql(notify.source), notify._check_words(notify.template),
+	notify._words_fault(notify.template), notify._check_provider_settings(notify.provider),
+	notify._provider_fault(notify.provider) TO notify_admin;
+
 -- Workers
 GRANT SELECT ON notify.event, notify.rule_version, notify.template_version, notify.partial_version, notify.template, notify.category,
 	notify.recipient, notify.secret, notify.source, notify.rule, notify.erasure TO notify_worker;

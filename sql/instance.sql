@@ -66,6 +66,12 @@ $$;
 COMMENT ON FUNCTION notify._is_copy() IS
 'Whether this database was restored or cloned from one that was armed elsewhere, and not armed since. Internal.';
 
+CREATE FUNCTION notify._restoring() RETURNS boolean
+LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'notify_restoring';
+
+COMMENT ON FUNCTION notify._restoring() IS
+'Whether this session loads a dump (src/capture/restore.c). What it writes is not captured. Internal.';
+
 CREATE FUNCTION notify._held() RETURNS text
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -92,25 +98,92 @@ $$;
 
 COMMENT ON FUNCTION notify._held() IS 'Why nothing is sent; NULL when it is. Internal.';
 
+/*
+ * What a restore took as it came is looked at: by the planner while a copy is
+ * held, so that status() shows it, and by arm(), which refuses what it finds.
+ */
+CREATE FUNCTION notify._recheck_all() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM notify._recheck_source(s.relation) FROM notify.source s;
+	PERFORM notify._recheck_rules(ARRAY(SELECT r.name FROM notify.rule r));
+	PERFORM notify._recheck_templates();
+	PERFORM notify._recheck_recipient_sources();
+	-- What a provider answered is not for us to clear.
+	UPDATE notify.provider p SET problem = f.fault
+	FROM (SELECT x.name, notify._provider_fault(x) AS fault FROM notify.provider x) AS f
+	WHERE p.name = f.name AND f.fault <> coalesce(p.problem, '');
+END
+$$;
+
+COMMENT ON FUNCTION notify._recheck_all() IS
+'Checks everything configured as if it were saved now and sets or clears its problem. Internal.';
+
+-- Why this database cannot be armed, a line each.
+CREATE FUNCTION notify._obstacles() RETURNS text[]
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT array_agg(o.line ORDER BY o.n, o.line) FROM (
+		SELECT 1 AS n, format('rule %s: %s', r.name, r.problem) AS line FROM notify.rule r WHERE r.problem IS NOT NULL AND r.enabled
+		UNION ALL
+		SELECT 2, format('source %s: %s', s.relation, s.problem) FROM notify.source s WHERE s.problem IS NOT NULL
+		UNION ALL
+		SELECT 3, format('template %s (%s): %s', t.name, concat_ws(', ', t.channel, t.locale, nullif(t.variant, '')), t.problem)
+		FROM notify.template t WHERE t.problem IS NOT NULL
+		UNION ALL
+		SELECT 4, format('provider %s: %s', p.name, notify._provider_fault(p)) FROM notify.provider p
+		WHERE p.enabled AND notify._provider_fault(p) IS NOT NULL
+		UNION ALL
+		SELECT 5, format('category %s: %s', c.name, notify._category_fault(c)) FROM notify.category c
+		WHERE notify._category_fault(c) IS NOT NULL
+		UNION ALL
+		SELECT 6, format('partial %s: %s', p.name, notify._partial_fault(p)) FROM notify.partial p
+		WHERE notify._partial_fault(p) IS NOT NULL
+	) AS o;
+$$;
+
+COMMENT ON FUNCTION notify._obstacles() IS
+'What notify.arm() refuses, one line each; NULL when there is nothing. Internal.';
+
+-- pg_restore --disable-triggers leaves every trigger enabled the ordinary way.
+CREATE FUNCTION notify._put_always_triggers() RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	t record;
+BEGIN
+	FOR t IN SELECT x.tgrelid::regclass AS relation, x.tgname FROM pg_trigger x
+			 WHERE x.tgfoid = 'notify._invalidate()'::regprocedure AND x.tgenabled <> 'A'
+	LOOP
+		EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', t.relation, t.tgname);
+	END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION notify._put_always_triggers() IS
+'Has the triggers of rules and sources fire in sessions of every replication role again. Internal.';
+
 CREATE FUNCTION notify.arm() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	here record;
-	problems text[];
+	obstacles text[];
 BEGIN
-	PERFORM notify._put_triggers(s.relation), notify._recheck_source(s.relation) FROM notify.source s;
-	PERFORM notify._recheck_rules(ARRAY(SELECT r.name FROM notify.rule r));
-	SELECT array_agg(p.problem) INTO problems
-	FROM (SELECT format('rule %s: %s', r.name, r.problem) FROM notify.rule r WHERE r.problem IS NOT NULL AND r.enabled
-		  UNION ALL
-		  SELECT format('source %s: %s', s.relation, s.problem) FROM notify.source s WHERE s.problem IS NOT NULL) AS p (problem);
-	IF problems IS NOT NULL THEN
-		RAISE EXCEPTION 'this database cannot be armed while rules or sources have problems'
+	PERFORM notify._put_always_triggers();
+	PERFORM notify._put_triggers(s.relation) FROM notify.source s JOIN pg_class c ON c.oid = s.relation;
+	PERFORM notify._recheck_all();
+	obstacles := notify._obstacles();
+	IF obstacles IS NOT NULL THEN
+		RAISE EXCEPTION 'this database cannot be armed while there are problems in its configuration'
 			USING ERRCODE = 'object_not_in_prerequisite_state',
-				  DETAIL = array_to_string(problems, E'\n'),
-				  HINT = 'Mend them, or disable those rules and detach those tables.';
+				  DETAIL = array_to_string(obstacles, E'\n'),
+				  HINT = 'Mend them, or disable those rules and providers and detach those tables.';
 	END IF;
 	SELECT * INTO here FROM notify._here();
 	DELETE FROM notify.origin;
@@ -122,7 +195,7 @@ END
 $$;
 
 COMMENT ON FUNCTION notify.arm() IS
-'Lets this database send: after a restore or a copy, after notify.hold(), and once per host when notify_pg.guard = host. 55000 while enabled rules or sources have problems, which it looks at again first.';
+'Lets this database send: after a restore or a copy, after notify.hold(), and once per host when notify_pg.guard = host. 55000, naming each, while enabled rules and providers, sources, templates, partials or categories have problems, which it looks at again first.';
 
 CREATE FUNCTION notify.hold(reason text) RETURNS void
 LANGUAGE sql SECURITY DEFINER

@@ -135,13 +135,32 @@ $$;
 COMMENT ON FUNCTION notify._lock_words() IS
 'Makes saves of templates and partials take turns, up to the end of the transaction. Internal.';
 
+-- What is wrong with a restored partial; NULL when nothing is.
+CREATE FUNCTION notify._partial_fault(p notify.partial) RETURNS text
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM notify._check_liquid(p.body);
+	RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+	RETURN sqlerrm;
+END
+$$;
+
+COMMENT ON FUNCTION notify._partial_fault(notify.partial) IS
+'What is wrong with a partial; NULL when nothing is. Internal.';
+
 CREATE FUNCTION notify._check_partial() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	IF TG_OP = 'INSERT' AND NEW.version IS NOT NULL AND notify._is_superuser() THEN
-		RETURN NEW;			-- a restore
+		RETURN NEW;			-- a restore; notify.arm() checks
+	ELSIF TG_OP = 'INSERT' AND NEW.version IS NOT NULL AND notify._restoring() THEN
+		NEW.version := nextval('notify.partial_version_id_seq');
+		RETURN NEW;
 	END IF;
 	PERFORM notify._check_template_part(format('partial "%s"', NEW.name), NEW.body);
 	IF TG_OP = 'INSERT' OR (NEW.name, NEW.body) IS DISTINCT FROM (OLD.name, OLD.body) THEN
@@ -235,6 +254,8 @@ BEGIN
 		VALUES (NEW.version, NEW.name, NEW.body)
 		ON CONFLICT (id) DO NOTHING;
 		IF NOT FOUND THEN
+			PERFORM notify._check_taken('partial', NEW.version, v.name = NEW.name)
+			FROM notify.partial_version v WHERE v.id = NEW.version;
 			RETURN NULL;
 		END IF;
 		PERFORM notify._bind_partials(ARRAY[NEW.body]);
@@ -257,5 +278,7 @@ CREATE TRIGGER partial_lock BEFORE INSERT OR UPDATE OR DELETE ON notify.partial
 	FOR EACH STATEMENT EXECUTE FUNCTION notify._lock_words();
 CREATE TRIGGER partial_check BEFORE INSERT OR UPDATE ON notify.partial
 	FOR EACH ROW EXECUTE FUNCTION notify._check_partial();
+CREATE TRIGGER version_check BEFORE INSERT ON notify.partial_version
+	FOR EACH ROW EXECUTE FUNCTION notify._check_version();
 CREATE TRIGGER partial_save_version AFTER INSERT OR UPDATE OR DELETE ON notify.partial
 	FOR EACH ROW EXECUTE FUNCTION notify._save_partial_version();

@@ -247,7 +247,8 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	restored boolean := TG_OP = 'INSERT' AND NEW.attached_at IS NOT NULL AND notify._is_superuser();
+	restored boolean := TG_OP = 'INSERT' AND NEW.attached_at IS NOT NULL
+		AND (notify._is_superuser() OR notify._restoring());
 BEGIN
 	IF TG_OP = 'UPDATE' AND to_jsonb(NEW) - 'problem' = to_jsonb(OLD) - 'problem' THEN
 		RETURN NEW;
@@ -260,11 +261,14 @@ BEGIN
 			PERFORM notify._check_recipient_key(NEW.relation, NEW.id);
 		END IF;
 		NEW.problem := NULL;
-	EXCEPTION WHEN OTHERS THEN
-		IF NOT restored THEN
-			RAISE;
-		END IF;
-		NEW.problem := sqlerrm;
+	EXCEPTION
+		WHEN insufficient_privilege THEN
+			RAISE;			-- the table's triggers would read for us what we may not
+		WHEN OTHERS THEN
+			IF NOT restored THEN
+				RAISE;
+			END IF;
+			NEW.problem := sqlerrm;
 	END;
 	RETURN NEW;
 END
@@ -294,6 +298,22 @@ $$;
 
 COMMENT ON FUNCTION notify._note_source_problem(oid, text) IS
 'Writes recipient_source.problem unless another transaction is at it. Internal.';
+
+-- A mapping whose table has lost the triggers follows nobody.
+CREATE FUNCTION notify._recheck_recipient_sources() RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM notify._note_source_problem(s.relation, 'people are not followed, for the table lost its triggers; attach it again')
+	FROM notify.recipient_source s
+	WHERE NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = s.relation
+						AND t.tgfoid = 'notify._sync_recipient()'::regprocedure);
+END
+$$;
+
+COMMENT ON FUNCTION notify._recheck_recipient_sources() IS
+'Notes users tables without their triggers. Internal.';
 
 -- Run for every value, so without a SET clause: who calls them has pinned search_path.
 

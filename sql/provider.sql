@@ -38,25 +38,57 @@ COMMENT ON TABLE notify.secret IS
 COMMENT ON COLUMN notify.secret.name IS 'Its name.';
 COMMENT ON COLUMN notify.secret.value IS 'The secret.';
 
--- Which adapters can serve which channel.
+-- Raises what is wrong with a provider's row.
+CREATE FUNCTION notify._check_provider_settings(p notify.provider) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM notify._check_channel(p.channel);
+	IF (p.channel, p.adapter) NOT IN (('inbox', 'inbox'), ('email', 'smtp'), ('webhook', 'webhook')) THEN
+		RAISE EXCEPTION 'adapter "%" cannot serve channel "%"', p.adapter, p.channel
+			USING ERRCODE = 'invalid_parameter_value',
+				  HINT = 'inbox is served by adapter inbox, email by smtp, webhook by webhook.';
+	END IF;
+	IF p.adapter <> 'inbox' THEN
+		PERFORM notify._check_provider(p.adapter, p.settings);
+	END IF;
+END
+$$;
+
+COMMENT ON FUNCTION notify._check_provider_settings(notify.provider) IS
+'Raises unless a provider''s adapter serves its channel and its settings are good. Internal.';
+
+-- The same as text; NULL when nothing is wrong.
+CREATE FUNCTION notify._provider_fault(p notify.provider) RETURNS text
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM notify._check_provider_settings(p);
+	RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+	RETURN sqlerrm;
+END
+$$;
+
+COMMENT ON FUNCTION notify._provider_fault(notify.provider) IS
+'What is wrong with a provider''s settings; NULL when nothing is. Internal.';
+
 CREATE FUNCTION notify._check_provider_row() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+	IF TG_OP = 'INSERT' AND notify._restoring() THEN
+		NEW.problem := notify._provider_fault(NEW);
+		RETURN NEW;			-- notify.arm() refuses it
+	END IF;
 	IF TG_OP = 'UPDATE' AND NEW.problem IS DISTINCT FROM OLD.problem
 		AND to_jsonb(NEW) - 'problem' = to_jsonb(OLD) - 'problem' THEN
 		RETURN NEW;			-- a worker flags it, or takes the flag back
 	END IF;
-	PERFORM notify._check_channel(NEW.channel);
-	IF (NEW.channel, NEW.adapter) NOT IN (('inbox', 'inbox'), ('email', 'smtp'), ('webhook', 'webhook')) THEN
-		RAISE EXCEPTION 'adapter "%" cannot serve channel "%"', NEW.adapter, NEW.channel
-			USING ERRCODE = 'invalid_parameter_value',
-				  HINT = 'inbox is served by adapter inbox, email by smtp, webhook by webhook.';
-	END IF;
-	IF NEW.adapter <> 'inbox' THEN
-		PERFORM notify._check_provider(NEW.adapter, NEW.settings);
-	END IF;
+	PERFORM notify._check_provider_settings(NEW);
 	NEW.problem := NULL;
 	RETURN NEW;
 END

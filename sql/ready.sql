@@ -365,8 +365,11 @@ BEGIN
 	-- Last, for what they lock stays locked until the end of the transaction.
 	PERFORM notify._make_partitions();
 	PERFORM notify._drop_partitions();
+	IF notify._is_copy() THEN
+		PERFORM notify._recheck_all();
+	END IF;
 END
 $$;
 
 COMMENT ON FUNCTION notify._maintain() IS
-'The planner''s upkeep, once a minute: days made and dropped, expired leases, stranded messages, old keys. Internal.';
+'The planner''s upkeep, once a minute: days made and dropped, expired leases, stranded messages, old keys; a held copy''s configuration looked at. Internal.';

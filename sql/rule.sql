@@ -5,10 +5,12 @@
  *
  * A rule is checked when it is saved and every save of something that matters
  * writes an immutable rule_version: events and messages name versions. A row
- * that a superuser inserts with its version already set comes from a restore: it
- * is taken as it is, for what it names and the privileges it needs may come
- * later in the dump. A restored database is held until notify.arm(), and that
- * checks every rule.
+ * that comes with its version is a restore's: what it names and the privileges it
+ * needs may come later in the dump, so what is wrong with it is no reason to
+ * refuse it. Of a superuser it is taken as it is. Of anyone else (a session that
+ * loads a dump, notify._restoring()) it becomes theirs, as tables do with
+ * pg_restore --no-owner, and a version of its own. A restored database is held
+ * until notify.arm(), and that checks every rule.
  *
  * Expressions and queries run as rule.owner under rule.search_path, both fixed
  * at save: changing anything executable makes the editor the owner.
@@ -56,17 +58,31 @@ COMMENT ON COLUMN notify.category.at_most_once IS 'True: a send whose outcome is
 COMMENT ON COLUMN notify.category.ttl IS 'A message not sent this long after it was due expires. NULL: 3 days. rule.expires comes first.';
 COMMENT ON COLUMN notify.category.channels IS 'Channels used where the rule names none.';
 
+-- What is wrong with a category; NULL when nothing is.
+CREATE FUNCTION notify._category_fault(c notify.category) RETURNS text
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM notify._check_channel(u) FROM unnest(c.channels) AS u;
+	RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+	RETURN sqlerrm;
+END
+$$;
+
+COMMENT ON FUNCTION notify._category_fault(notify.category) IS
+'What is wrong with a category; NULL when nothing is. Internal.';
+
 CREATE FUNCTION notify._check_category() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-	channel text;
 BEGIN
-	FOREACH channel IN ARRAY coalesce(NEW.channels, '{}')
-	LOOP
-		PERFORM notify._check_channel(channel);
-	END LOOP;
+	IF TG_OP = 'INSERT' AND notify._restoring() THEN
+		RETURN NEW;			-- notify.arm() checks
+	END IF;
+	PERFORM notify._check_channel(u) FROM unnest(NEW.channels) AS u;
 	RETURN NEW;
 END
 $$;
@@ -300,32 +316,71 @@ $$;
 COMMENT ON FUNCTION notify._check_columns(regclass, text[], text[]) IS
 'Raises 42703 or 22023 unless a source''s key and columns fit its table. Internal.';
 
+-- Raises unless a source's columns are there and its recipient compiles as its owner.
+CREATE FUNCTION notify._check_source_sql(s notify.source) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM notify._check_columns(s.relation, s.key, s.columns);
+	IF s.recipient IS NOT NULL THEN
+		PERFORM notify._check_lender(s.owner, s.relation);
+		PERFORM notify._check_expression(s.relation, s.recipient, 'recipient', s.owner, s.search_path);
+	END IF;
+END
+$$;
+
+COMMENT ON FUNCTION notify._check_source_sql(notify.source) IS
+'Raises, with the position, unless a source fits its table. Internal.';
+
+-- Of a restore by another than a superuser: theirs now, and wrong only in "problem".
+CREATE FUNCTION notify._take_over(s notify.source) RETURNS notify.source
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	s.owner := quote_ident(current_user)::regrole;
+	s.problem := NULL;
+	PERFORM notify._check_source_sql(s);
+	RETURN s;
+EXCEPTION WHEN OTHERS THEN
+	s.owner := quote_ident(current_user)::regrole;
+	s.problem := sqlerrm;
+	RETURN s;
+END
+$$;
+
+COMMENT ON FUNCTION notify._take_over(notify.source) IS 'Makes a restored source its restorer''s. Internal.';
+
 CREATE FUNCTION notify._check_source() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+	restored boolean := TG_OP = 'INSERT' AND NEW.owner IS NOT NULL;
 	edited boolean := TG_OP = 'INSERT'
 		OR (NEW.recipient, NEW.search_path) IS DISTINCT FROM (OLD.recipient, OLD.search_path);
 BEGIN
-	IF TG_OP = 'INSERT' AND NEW.owner IS NOT NULL AND notify._is_superuser() THEN
-		RETURN NEW;			-- a restore; notify.arm() checks
+	IF restored AND notify._is_superuser() THEN
+		RETURN NEW;			-- notify.arm() checks
 	END IF;
 	IF TG_OP = 'UPDATE' AND NEW.problem IS DISTINCT FROM OLD.problem AND NEW.problem IS NOT NULL
 		AND to_jsonb(NEW) - 'problem' = to_jsonb(OLD) - 'problem' THEN
 		RETURN NEW;			-- flagging is not a save
 	END IF;
-	NEW.owner := notify._saver(NEW.owner, CASE WHEN TG_OP = 'UPDATE' THEN OLD.owner END, edited);
 	IF NOT has_table_privilege(NEW.relation, 'TRIGGER') THEN
 		RAISE EXCEPTION 'permission denied for table %', NEW.relation
 			USING ERRCODE = 'insufficient_privilege',
 				  DETAIL = 'Attaching a table, and saying what is captured of it, needs TRIGGER on it.';
 	END IF;
-	PERFORM notify._check_columns(NEW.relation, NEW.key, NEW.columns);
-	IF NEW.recipient IS NOT NULL AND (edited OR notify._is_superuser()) THEN
-		PERFORM notify._check_lender(NEW.owner, NEW.relation);
-		PERFORM notify._check_expression(NEW.relation, NEW.recipient, 'recipient',
-										 NEW.owner, NEW.search_path);
+	IF restored AND notify._restoring() THEN
+		RETURN notify._take_over(NEW);
+	END IF;
+	NEW.owner := notify._saver(NEW.owner, CASE WHEN TG_OP = 'UPDATE' THEN OLD.owner END, edited);
+	IF edited OR notify._is_superuser() THEN
+		PERFORM notify._check_source_sql(NEW);
+	ELSE
+		PERFORM notify._check_columns(NEW.relation, NEW.key, NEW.columns);
 	END IF;
 	NEW.problem := NULL;
 	RETURN NEW;
@@ -424,11 +479,7 @@ DECLARE
 	part record;
 	mode text := 'bare';
 BEGIN
-	IF r.source IS NOT NULL AND NOT has_table_privilege(r.owner, r.source, 'TRIGGER') THEN
-		RAISE EXCEPTION 'permission denied for table %', r.source
-			USING ERRCODE = 'insufficient_privilege',
-				  DETAIL = format('Role %s needs TRIGGER on the table to have a rule on it.', r.owner);
-	END IF;
+	PERFORM notify._check_watcher(r);
 	IF coalesce(r.condition, r.recipient, r.dedupe_key, r.cancel_key, r.audience, r.context) IS NOT NULL THEN
 		PERFORM notify._check_lender(r.owner, r.source);
 	END IF;
@@ -454,11 +505,50 @@ $$;
 COMMENT ON FUNCTION notify._check_rule_sql(notify.rule) IS
 'Raises, with the position, unless a rule''s expressions and queries compile; gives the mode they run in. Internal.';
 
+-- TRIGGER on a table is what it takes to see its rows.
+CREATE FUNCTION notify._check_watcher(r notify.rule) RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF r.source IS NOT NULL AND NOT has_table_privilege(r.owner, r.source, 'TRIGGER') THEN
+		RAISE EXCEPTION 'permission denied for table %', r.source
+			USING ERRCODE = 'insufficient_privilege',
+				  DETAIL = format('Role %s needs TRIGGER on the table to have a rule on it.', r.owner);
+	END IF;
+END
+$$;
+
+COMMENT ON FUNCTION notify._check_watcher(notify.rule) IS
+'Raises 42501 unless a rule''s owner may see the rows it watches. Internal.';
+
+-- Of a restore by another than a superuser: theirs now, and wrong only in "problem".
+CREATE FUNCTION notify._take_over(r notify.rule) RETURNS notify.rule
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	r.owner := quote_ident(current_user)::regrole;
+	r.version := nextval('notify.rule_version_id_seq');
+	r.problem := NULL;
+	PERFORM notify._check_watcher(r);
+	BEGIN
+		r.mode := notify._check_rule_sql(r);
+	EXCEPTION WHEN OTHERS THEN
+		r.problem := sqlerrm;
+	END;
+	RETURN r;
+END
+$$;
+
+COMMENT ON FUNCTION notify._take_over(notify.rule) IS 'Makes a restored rule its restorer''s. Internal.';
+
 CREATE FUNCTION notify._check_rule() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+	restored boolean := TG_OP = 'INSERT' AND NEW.version IS NOT NULL;
 	edited boolean := TG_OP = 'INSERT'
 		OR (NEW.source, NEW.event_type, NEW.search_path, NEW.condition, NEW.recipient, NEW.audience,
 			NEW.context, NEW.dedupe_key, NEW.cancel_key)
@@ -466,8 +556,10 @@ DECLARE
 		   (OLD.source, OLD.event_type, OLD.search_path, OLD.condition, OLD.recipient, OLD.audience,
 			OLD.context, OLD.dedupe_key, OLD.cancel_key);
 BEGIN
-	IF TG_OP = 'INSERT' AND NEW.version IS NOT NULL AND notify._is_superuser() THEN
-		RETURN NEW;			-- a restore; notify.arm() checks
+	IF restored AND notify._is_superuser() THEN
+		RETURN NEW;			-- notify.arm() checks
+	ELSIF restored AND notify._restoring() THEN
+		RETURN notify._take_over(NEW);
 	END IF;
 	-- A broken rule is flagged, or loses the table that was dropped; that is not a save.
 	IF TG_OP = 'UPDATE' AND NEW.problem IS DISTINCT FROM OLD.problem AND NEW.problem IS NOT NULL
@@ -515,6 +607,23 @@ $$;
 COMMENT ON FUNCTION notify._check_trigger_table(oid, regclass) IS
 'Raises 42501 unless a trigger fired on the table it was made for. Internal.';
 
+-- A restore brings versions first. Any other that is there is somebody else's.
+CREATE FUNCTION notify._check_taken(what text, version bigint, same boolean) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF NOT same THEN
+		RAISE EXCEPTION '% version % is taken', what, version
+			USING ERRCODE = 'unique_violation',
+				  HINT = format('Sequence notify.%s_version_id_seq was set back.', what);
+	END IF;
+END
+$$;
+
+COMMENT ON FUNCTION notify._check_taken(text, bigint, boolean) IS
+'Raises 23505 when a version that is to be written is another''s. Internal.';
+
 /*
  * The planner runs audience and context from rule_version as its owner, so
  * nobody but this trigger may write there: it copies what _check_rule let by.
@@ -525,6 +634,9 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	PERFORM notify._check_trigger_table(TG_RELID, 'notify.rule');
+	IF TG_OP = 'UPDATE' AND NEW.version = OLD.version THEN
+		RETURN NULL;
+	END IF;
 	INSERT INTO notify.rule_version
 		(id, rule, name, source, event_type, ops, condition, action, recipient, audience,
 		 context, template, category, channels, priority, delay, dedupe_key, cancel_key,
@@ -534,7 +646,10 @@ BEGIN
 			NEW.channels, NEW.priority, NEW.delay, NEW.dedupe_key, NEW.cancel_key, NEW.expires,
 			NEW.owner, NEW.search_path)
 	ON CONFLICT (id) DO NOTHING;
-	IF FOUND AND NEW.action = 'notify' THEN
+	IF NOT FOUND THEN
+		PERFORM notify._check_taken('rule', NEW.version, v.rule = NEW.id AND v.owner = NEW.owner)
+		FROM notify.rule_version v WHERE v.id = NEW.version;
+	ELSIF NEW.action = 'notify' THEN
 		PERFORM notify._warn_variables(NEW.name, t.version)
 		FROM notify.template t WHERE t.name = NEW.template;
 	END IF;
@@ -544,6 +659,29 @@ $$;
 
 COMMENT ON FUNCTION notify._save_rule_version() IS
 'Writes a saved rule''s row of notify.rule_version. Internal.';
+
+-- What anyone else restores gets versions of its own, so those of the dump are passed over.
+CREATE FUNCTION notify._check_version() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF notify._is_superuser() THEN
+		RETURN NEW;			-- a restore, or the trigger above
+	ELSIF notify._restoring() THEN
+		RETURN NULL;
+	END IF;
+	RAISE EXCEPTION 'permission denied for table %', TG_RELID::regclass
+		USING ERRCODE = 'insufficient_privilege',
+			  DETAIL = 'Versions are written by saving.';
+END
+$$;
+
+COMMENT ON FUNCTION notify._check_version() IS
+'Lets only saves, and a superuser''s restore, write versions of rules and templates. Internal.';
+
+CREATE TRIGGER version_check BEFORE INSERT ON notify.rule_version
+	FOR EACH ROW EXECUTE FUNCTION notify._check_version();
 
 CREATE TRIGGER rule_check BEFORE INSERT OR UPDATE ON notify.rule
 	FOR EACH ROW EXECUTE FUNCTION notify._check_rule();

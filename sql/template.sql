@@ -4,7 +4,8 @@
  *
  * Each save that changes words is a new immutable template_version; the row of
  * notify.template names the one in use. Messages name versions, so what was
- * said can be rendered again.
+ * said can be rendered again. A row that comes with its version is a restore's
+ * (rule.sql): what is wrong with it is noted in "problem".
  */
 CREATE TABLE notify.template (
 	name		text NOT NULL CHECK (name <> ''),
@@ -17,6 +18,7 @@ CREATE TABLE notify.template (
 	weight		integer NOT NULL DEFAULT 1 CHECK (weight >= 0),
 	version		bigint NOT NULL,
 	provider_template jsonb CHECK (jsonb_typeof(provider_template) = 'object'),
+	problem		text,
 	PRIMARY KEY (name, channel, locale, variant)
 );
 
@@ -33,6 +35,7 @@ COMMENT ON COLUMN notify.template.provider_template IS
 'A template that the provider keeps, such as an SMS text a carrier approved: {"id": "SMS_154950909", "parameters": {"code": "{{ code }}"}}. Every string in it is Liquid. The provider''s preset says which names it reads. NULL: none.';
 COMMENT ON COLUMN notify.template.weight IS 'Share of recipients this variant gets among those of the same locale; 0: none.';
 COMMENT ON COLUMN notify.template.version IS 'The notify.template_version in use.';
+COMMENT ON COLUMN notify.template.problem IS 'What is wrong with it: a restore brought what cannot be saved here. NULL when nothing is. Saving it again clears it.';
 
 CREATE SEQUENCE notify.template_version_id_seq;
 COMMENT ON SEQUENCE notify.template_version_id_seq IS 'Ids of template versions.';
@@ -82,6 +85,76 @@ $$;
 
 COMMENT ON FUNCTION notify._template_sources(notify.template) IS 'The Liquid sources of a template. Internal.';
 
+-- Raises what is wrong with a template's row; gives the partials it uses.
+CREATE FUNCTION notify._check_words(t notify.template) RETURNS jsonb
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM notify._check_channel(t.channel);
+	IF t.provider_template IS NOT NULL AND t.channel = 'inbox' THEN
+		RAISE EXCEPTION 'provider_template is not for channel inbox'
+			USING ERRCODE = 'invalid_parameter_value',
+				  DETAIL = 'The inbox is in this database; no provider keeps templates for it.';
+	END IF;
+	IF t.body IS NULL AND t.provider_template IS NULL AND NOT (t.channel = 'email' AND t.html IS NOT NULL) THEN
+		RAISE EXCEPTION 'template "%" has no body', t.name
+			USING ERRCODE = 'not_null_violation';
+	END IF;
+	IF t.html IS NOT NULL AND t.channel <> 'email' THEN
+		RAISE EXCEPTION 'html is for channel email, not %', t.channel
+			USING ERRCODE = 'invalid_parameter_value';
+	END IF;
+	IF t.channel = 'email' AND t.subject IS NULL AND t.provider_template IS NULL THEN
+		RAISE EXCEPTION 'e-mail template "%" has no subject', t.name
+			USING ERRCODE = 'not_null_violation';
+	END IF;
+	IF t.channel = 'email' AND t.subject ~ '[\r\n]' THEN
+		RAISE EXCEPTION 'subject of e-mail template "%" contains a line break', t.name
+			USING ERRCODE = 'invalid_parameter_value',
+				  DETAIL = 'A subject is one header line (RFC 5322).',
+				  HINT = 'Write it on one line.';
+	END IF;
+	PERFORM notify._check_template_part(p.part, p.source)
+	FROM (VALUES ('subject', t.subject), ('body', t.body), ('html', t.html)) AS p (part, source)
+	WHERE p.source IS NOT NULL;
+	PERFORM notify._check_template_part('provider_template', s.source #>> '{}')
+	FROM jsonb_path_query(t.provider_template, 'strict $.** ? (@.type() == "string")') AS s (source);
+	RETURN notify._bind_partials(notify._template_sources(t));
+END
+$$;
+
+COMMENT ON FUNCTION notify._check_words(notify.template) IS
+'Raises unless a template has what its channel needs and every part parses; gives its partials, as in template_version. Internal.';
+
+-- The same as text; NULL when nothing is wrong.
+CREATE FUNCTION notify._words_fault(t notify.template) RETURNS text
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM notify._check_words(t);
+	RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+	RETURN sqlerrm;
+END
+$$;
+
+COMMENT ON FUNCTION notify._words_fault(notify.template) IS
+'What is wrong with a template; NULL when nothing is. Internal.';
+
+CREATE FUNCTION notify._recheck_templates() RETURNS void
+LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+AS $$
+	UPDATE notify.template t SET problem = f.fault
+	FROM (SELECT x.version, notify._words_fault(x) AS fault FROM notify.template x) AS f
+	WHERE t.version = f.version AND t.problem IS DISTINCT FROM f.fault;
+$$;
+
+COMMENT ON FUNCTION notify._recheck_templates() IS
+'Checks every template as if it were saved now and sets or clears its problem. Internal.';
+
 CREATE FUNCTION notify._check_template() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -89,41 +162,21 @@ AS $$
 DECLARE
 	bound jsonb;
 BEGIN
-	IF TG_OP = 'INSERT' AND NEW.version IS NOT NULL AND notify._is_superuser() THEN
-		RETURN NEW;			-- a restore
+	IF TG_OP = 'INSERT' AND NEW.version IS NOT NULL AND (notify._is_superuser() OR notify._restoring()) THEN
+		NEW.problem := notify._words_fault(NEW);
+		IF NOT notify._is_superuser() THEN
+			NEW.version := nextval('notify.template_version_id_seq');
+		END IF;
+		RETURN NEW;
 	END IF;
-	PERFORM notify._check_channel(NEW.channel);
-	IF NEW.provider_template IS NOT NULL AND NEW.channel = 'inbox' THEN
-		RAISE EXCEPTION 'provider_template is not for channel inbox'
-			USING ERRCODE = 'invalid_parameter_value',
-				  DETAIL = 'The inbox is in this database; no provider keeps templates for it.';
+	IF TG_OP = 'UPDATE' AND NEW.problem IS DISTINCT FROM OLD.problem
+		AND to_jsonb(NEW) - 'problem' = to_jsonb(OLD) - 'problem' THEN
+		RETURN NEW;			-- flagging is not a save
 	END IF;
-	IF NEW.body IS NULL AND NEW.provider_template IS NULL AND NOT (NEW.channel = 'email' AND NEW.html IS NOT NULL) THEN
-		RAISE EXCEPTION 'template "%" has no body', NEW.name
-			USING ERRCODE = 'not_null_violation';
-	END IF;
-	IF NEW.html IS NOT NULL AND NEW.channel <> 'email' THEN
-		RAISE EXCEPTION 'html is for channel email, not %', NEW.channel
-			USING ERRCODE = 'invalid_parameter_value';
-	END IF;
-	IF NEW.channel = 'email' AND NEW.subject IS NULL AND NEW.provider_template IS NULL THEN
-		RAISE EXCEPTION 'e-mail template "%" has no subject', NEW.name
-			USING ERRCODE = 'not_null_violation';
-	END IF;
-	IF NEW.channel = 'email' AND NEW.subject ~ '[\r\n]' THEN
-		RAISE EXCEPTION 'subject of e-mail template "%" contains a line break', NEW.name
-			USING ERRCODE = 'invalid_parameter_value',
-				  DETAIL = 'A subject is one header line (RFC 5322).',
-				  HINT = 'Write it on one line.';
-	END IF;
-	PERFORM notify._check_template_part(p.part, p.source)
-	FROM (VALUES ('subject', NEW.subject), ('body', NEW.body), ('html', NEW.html)) AS p (part, source)
-	WHERE p.source IS NOT NULL;
-	PERFORM notify._check_template_part('provider_template', s.source #>> '{}')
-	FROM jsonb_path_query(NEW.provider_template, 'strict $.** ? (@.type() == "string")') AS s (source);
-	bound := notify._bind_partials(notify._template_sources(NEW));
-	IF TG_OP = 'INSERT' OR to_jsonb(NEW) - '{version,weight}'::text[]
-		<> to_jsonb(OLD) - '{version,weight}'::text[]
+	bound := notify._check_words(NEW);
+	NEW.problem := NULL;
+	IF TG_OP = 'INSERT' OR to_jsonb(NEW) - '{version,weight,problem}'::text[]
+		<> to_jsonb(OLD) - '{version,weight,problem}'::text[]
 		OR bound IS DISTINCT FROM (SELECT v.partials FROM notify.template_version v WHERE v.id = OLD.version) THEN
 		NEW.version := nextval('notify.template_version_id_seq');
 	ELSE
@@ -142,12 +195,19 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	PERFORM notify._check_trigger_table(TG_RELID, 'notify.template');
+	IF TG_OP = 'UPDATE' AND NEW.version = OLD.version THEN
+		RETURN NULL;
+	END IF;
 	INSERT INTO notify.template_version (id, name, channel, locale, variant, subject, body, html, provider_template,
 										 partials)
 	VALUES (NEW.version, NEW.name, NEW.channel, NEW.locale, NEW.variant, NEW.subject, NEW.body, NEW.html,
-			NEW.provider_template, notify._bind_partials(notify._template_sources(NEW)))
+			NEW.provider_template,
+			CASE WHEN NEW.problem IS NULL THEN notify._bind_partials(notify._template_sources(NEW)) ELSE '{}' END)
 	ON CONFLICT (id) DO NOTHING;
-	IF FOUND THEN
+	IF NOT FOUND THEN
+		PERFORM notify._check_taken('template', NEW.version, v.name = NEW.name)
+		FROM notify.template_version v WHERE v.id = NEW.version;
+	ELSE
 		PERFORM notify._warn_variables(r.name, NEW.version)
 		FROM notify.rule r WHERE r.template = NEW.name AND r.action = 'notify';
 	END IF;
@@ -164,6 +224,8 @@ CREATE TRIGGER template_check BEFORE INSERT OR UPDATE ON notify.template
 	FOR EACH ROW EXECUTE FUNCTION notify._check_template();
 CREATE TRIGGER template_save_version AFTER INSERT OR UPDATE ON notify.template
 	FOR EACH ROW EXECUTE FUNCTION notify._save_template_version();
+CREATE TRIGGER version_check BEFORE INSERT ON notify.template_version
+	FOR EACH ROW EXECUTE FUNCTION notify._check_version();
 
 -- zh_Hans_CN -> {zh-hans-cn, zh-hans, zh, default}
 CREATE FUNCTION notify._locale_chain(locale text) RETURNS text[]

@@ -10,6 +10,7 @@
 ALTER TABLE notify.template ADD COLUMN provider_template jsonb CHECK (jsonb_typeof(provider_template) = 'object');
 ALTER TABLE notify.template_version ADD COLUMN provider_template jsonb;
 DROP FUNCTION notify._template(bigint);
+ALTER TABLE notify.template ADD COLUMN problem text;
 -- _workers() says more.
 DROP VIEW notify.stat_worker;
 DROP FUNCTION notify._workers();

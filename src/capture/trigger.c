@@ -14,6 +14,7 @@
 
 #include "capture/change.h"
 #include "capture/move.h"
+#include "capture/restore.h"
 #include "capture/truncate.h"
 
 PG_FUNCTION_INFO_V1(notify_capture);
@@ -84,8 +85,11 @@ Datum
 notify_capture(PG_FUNCTION_ARGS)
 {
 	TriggerData *call = called_as_trigger(fcinfo);
-	RuleSet		*set = rules_of_relation(call->tg_relation);
+	RuleSet		*set;
 
+	if (restore_session())
+		return PointerGetDatum(NULL);
+	set = rules_of_relation(call->tg_relation);
 	if (TRIGGER_FIRED_BY_TRUNCATE(call->tg_event))
 		truncate_capture(call, set);
 	else

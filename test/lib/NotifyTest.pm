@@ -22,7 +22,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(usleep time);
 
-our @EXPORT = qw(notify_cluster http_sink smtp_sink certificate wait_until wait_for_sql wait_for_drain
+our @EXPORT = qw(notify_cluster http_sink smtp_sink certificate wait_until wait_for_sql wait_for_drain configuration
   decode_json encode_json load_example);
 
 my $lib = dirname(__FILE__);
@@ -89,6 +89,19 @@ sub wait_for_drain
 {
 	my ($node, $db) = @_;
 	return wait_for_sql($node, 'SELECT unplanned + ready + sending + scheduled = 0 FROM notify.status()', 't', $db);
+}
+
+# A query that gives one value for all that is configured, the same in a copy.
+sub configuration
+{
+	return q{
+	SELECT md5(string_agg(x::text, ',' ORDER BY x::text)) FROM (
+		SELECT to_jsonb(r) - 'problem' AS x FROM notify.rule r UNION ALL
+		SELECT to_jsonb(v) FROM notify.rule_version v UNION ALL SELECT to_jsonb(t) FROM notify.template t UNION ALL
+		SELECT to_jsonb(v) FROM notify.template_version v UNION ALL SELECT to_jsonb(s) - 'problem' FROM notify.source s UNION ALL
+		SELECT to_jsonb(c) FROM notify.category c UNION ALL SELECT to_jsonb(p) FROM notify.provider p UNION ALL
+		SELECT to_jsonb(r) FROM notify.recipient r UNION ALL SELECT to_jsonb(a) FROM notify.address a UNION ALL
+		SELECT to_jsonb(s) - 'problem' FROM notify.recipient_source s) AS q};
 }
 
 # Loads files of examples/orders, with psql variables for where providers are.

@@ -114,6 +114,28 @@ SELECT version > 1 AS own_version FROM notify.rule WHERE name = 'forged';
 INSERT INTO notify.rule_version (id, rule, name, action, owner, search_path) VALUES (-1, 1, 'x', 'notify', 'postgres', '');
 CREATE TEMP TABLE fake AS SELECT * FROM notify.rule WHERE false;
 CREATE TRIGGER forge AFTER INSERT ON fake FOR EACH ROW EXECUTE FUNCTION notify._save_rule_version();
+-- nor by who looks like a restore: what it brings is its own, on tables it may see
+SET check_function_bodies = off;
+SET row_security = off;
+INSERT INTO notify.rule (name, source, template, category, owner, search_path, version, condition)
+VALUES ('pretends', 'orders', 'rs', 'rs', 'postgres', '', 1, 'new.nothing');
+SELECT owner, version > 1 AS own_version, problem FROM notify.rule WHERE name = 'pretends';
+INSERT INTO notify.rule (name, source, template, category, owner, search_path, version) VALUES ('pries', 'loose', 'rs', 'rs', 'postgres', '', 1);
+INSERT INTO notify.source (relation, recipient, owner, search_path) VALUES ('loose', 'new.a', 'postgres', '');
+INSERT INTO notify.rule_version (id, rule, name, action, owner, search_path) VALUES (-1, 1, 'x', 'notify', 'postgres', '');
+SELECT count(*) FROM notify.rule_version WHERE id = -1;
+RESET check_function_bodies;
+RESET row_security;
+DELETE FROM notify.rule WHERE name = 'pretends';
+-- nor by setting the sequence back to a version of another
+\set VERBOSITY sqlstate
+SELECT setval('notify.rule_version_id_seq', r.version, false) > 0 AS back FROM notify.rule r WHERE name = 'r';
+INSERT INTO notify.rule (name, id, source, template, category) SELECT 'usurps', id + 1000, 'orders', 'rs', 'rs' FROM notify.rule WHERE name = 'r';
+SELECT setval('notify.rule_version_id_seq', max(v.id)) > 0 AS forth FROM notify.rule_version v;
+SELECT setval('notify.template_version_id_seq', t.version, false) > 0 AS back FROM notify.template t WHERE name = 'rs';
+INSERT INTO notify.template (name, channel, body) VALUES ('usurps', 'inbox', 'x');
+SELECT setval('notify.template_version_id_seq', max(v.id)) > 0 AS forth FROM notify.template_version v;
+\set VERBOSITY default
 SELECT notify._check_expression('orders', 'true', 'condition', 'postgres', '');
 SELECT notify._check_query('orders', 'SELECT 1', 'context', 'postgres', '');
 RESET ROLE;

@@ -15,13 +15,6 @@ my $http = http_sink();
 my $a = notify_cluster('a', conf => "notify_pg.poll_interval = '50ms'\nwal_level = replica\nmax_wal_senders = 4\n");
 my $b = notify_cluster('b', extension => 0, conf => "notify_pg.poll_interval = '50ms'\n");
 my $dir = PostgreSQL::Test::Utils::tempdir;
-my $configuration = q{
-	SELECT md5(string_agg(x::text, ',' ORDER BY x::text)) FROM (
-		SELECT to_jsonb(r) - 'problem' AS x FROM notify.rule r UNION ALL
-		SELECT to_jsonb(v) FROM notify.rule_version v UNION ALL SELECT to_jsonb(t) FROM notify.template t UNION ALL
-		SELECT to_jsonb(v) FROM notify.template_version v UNION ALL SELECT to_jsonb(s) - 'problem' FROM notify.source s UNION ALL
-		SELECT to_jsonb(c) FROM notify.category c UNION ALL SELECT to_jsonb(p) FROM notify.provider p UNION ALL
-		SELECT to_jsonb(r) FROM notify.recipient r UNION ALL SELECT to_jsonb(a) FROM notify.address a) AS q};
 
 $a->safe_psql('postgres', 'CREATE DATABASE shop');
 $a->safe_psql('shop', qq{
@@ -45,7 +38,7 @@ $a->safe_psql('shop', qq{
 	INSERT INTO orders VALUES (1, 'ann', 'no'), (2, 'ann', 'original')});
 wait_for_drain($a, 'shop');
 is_deeply(bodies(), ['order 2 original'], 'the original sends');
-my $want = $a->safe_psql('shop', $configuration);
+my $want = $a->safe_psql('shop', configuration());
 
 # Dumps
 $a->run_log([ 'pg_dump', '-Fc', '-f', "$dir/custom", $a->connstr('shop') ]);
@@ -136,7 +129,7 @@ sub check
 	$node->safe_psql('postgres', "CREATE DATABASE $db");
 	$node->psql('postgres', 'CREATE ROLE author') if $node == $b;
 	ok($restore->($db), "$what: restores without an error");
-	is($node->safe_psql($db, $configuration), $want, "$what: the same configuration");
+	is($node->safe_psql($db, configuration()), $want, "$what: the same configuration");
 	is($node->safe_psql($db, "SELECT owner FROM notify.rule WHERE name = 'authors'"), 'author', "$what: an owner stays");
 	wait_for_sql($node, 'SELECT planner IS NOT NULL AND dispatchers > 0 FROM notify.status()', 't', $db);
 	held($node, $db, $what);
