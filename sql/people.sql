@@ -954,3 +954,15 @@ $$;
 
 COMMENT ON FUNCTION notify.export_recipient(text) IS
 'Everything held of a person, for the person: recipient, addresses, inbox, and each message with its words, data and outcomes. Also what went to ids they had before. recipient is null for an unknown id.';
+
+-- What sources, rules and mappings rely on comes and goes (capture.sql). Only from here on are all of these tables there.
+CREATE EVENT TRIGGER notify_watch_ddl ON ddl_command_end
+	WHEN TAG IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'ALTER TABLE', 'CREATE FUNCTION', 'ALTER FUNCTION',
+				 'ALTER ROUTINE', 'CREATE OPERATOR', 'CREATE TYPE', 'ALTER TYPE', 'CREATE VIEW')
+	EXECUTE FUNCTION notify._watch_ddl();
+CREATE EVENT TRIGGER notify_before_attach ON ddl_command_start WHEN TAG IN ('ALTER TABLE')
+	EXECUTE FUNCTION notify._before_attach();
+CREATE EVENT TRIGGER notify_watch_drop ON sql_drop EXECUTE FUNCTION notify._watch_drop();
+COMMENT ON EVENT TRIGGER notify_watch_ddl IS 'Keeps capture on new children of attached tables, and notices what breaks or mends sources and rules.';
+COMMENT ON EVENT TRIGGER notify_before_attach IS 'Lets a table that is attached on its own become a partition of an attached one.';
+COMMENT ON EVENT TRIGGER notify_watch_drop IS 'Forgets attached tables that are dropped, and notices what breaks rules.';

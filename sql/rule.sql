@@ -775,15 +775,3 @@ COMMENT ON FUNCTION notify._source_saved() IS 'Makes a table''s triggers fire as
 
 CREATE TRIGGER source_saved AFTER UPDATE OF on_replica ON notify.source
 	FOR EACH ROW WHEN (NEW.on_replica <> OLD.on_replica) EXECUTE FUNCTION notify._source_saved();
-
--- Tables, columns and functions that sources and rules rely on come and go (capture.sql).
-CREATE EVENT TRIGGER notify_watch_ddl ON ddl_command_end
-	WHEN TAG IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'ALTER TABLE', 'CREATE FUNCTION', 'ALTER FUNCTION',
-				 'ALTER ROUTINE', 'CREATE OPERATOR', 'CREATE TYPE', 'ALTER TYPE', 'CREATE VIEW')
-	EXECUTE FUNCTION notify._watch_ddl();
-CREATE EVENT TRIGGER notify_before_attach ON ddl_command_start WHEN TAG IN ('ALTER TABLE')
-	EXECUTE FUNCTION notify._before_attach();
-CREATE EVENT TRIGGER notify_watch_drop ON sql_drop EXECUTE FUNCTION notify._watch_drop();
-COMMENT ON EVENT TRIGGER notify_watch_ddl IS 'Keeps capture on new children of attached tables, and notices what breaks or mends sources and rules.';
-COMMENT ON EVENT TRIGGER notify_before_attach IS 'Lets a table that is attached on its own become a partition of an attached one.';
-COMMENT ON EVENT TRIGGER notify_watch_drop IS 'Forgets attached tables that are dropped, and notices what breaks rules.';
