@@ -4,7 +4,7 @@
  *
  * Only ALTER, DROP (one object each, no CASCADE) and what moves data; sql/upgrade/generate
  * does the rest. ALTER TABLE of a log reaches its partitions by itself. A column that is
- * added comes last, so it stands last in sql/ too. Lines after "\then" run at the very end.
+ * added comes last, so it stands last in sql/ too. 0.1.0.last.sql runs at the very end.
  */
 
 ALTER TABLE notify.template ADD COLUMN provider_template jsonb CHECK (jsonb_typeof(provider_template) = 'object');
@@ -20,6 +20,7 @@ DROP FUNCTION notify._drop_own_triggers(regclass);
 DROP FUNCTION notify._recipient_source_of(oid);
 ALTER TABLE notify.recipient_source ADD COLUMN on_truncate text NOT NULL DEFAULT 'record' CHECK (on_truncate IN ('record', 'refuse', 'erase'));
 ALTER TABLE notify.recipient_source ADD COLUMN on_replica boolean NOT NULL DEFAULT false;
+\lock SELECT s.relation FROM notify.recipient_source s;	-- they get a trigger, at the end
 
 -- The cursor's row is found by its step, the transactions of the backlog take turns.
 ALTER TABLE notify.cursor DROP COLUMN one;

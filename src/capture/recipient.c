@@ -75,7 +75,7 @@ typedef struct Sync
 	Payload *payload; /* the mapped columns; the key is the id column */
 	int		 count;	  /* of them */
 	char	*id;	  /* the id column's name */
-	char	*on_truncate;
+	const char *on_truncate;
 	bool	 alone;	  /* rows may be saved up */
 } Sync;
 
@@ -229,29 +229,37 @@ is_alone(Relation relation, const Sync *sync)
 	return true;
 }
 
+/* Of the row just read; NULL too when an earlier release's function has no such column. */
+static Datum
+source_column(const char *name, bool *isnull)
+{
+	int number = SPI_fnumber(SPI_tuptable->tupdesc, name);
+
+	*isnull = true;
+	return number <= 0 ? (Datum) 0 :
+						 SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, number, isnull);
+}
+
 static void
 read_source(Sync *sync, Relation relation, MemoryContext context)
 {
 	Oid			  types[] = {OIDOID};
 	Datum		  values[] = {ObjectIdGetDatum(RelationGetRelid(relation))};
 	MemoryContext before = CurrentMemoryContext;
-	HeapTuple	  row;
-	TupleDesc	  shape;
 	bool		  isnull;
+	Datum		  on_truncate;
 	List		 *id;
 	List		 *columns;
 
-	run(&source_plan, "SELECT s.source, s.id, s.columns, s.on_truncate FROM notify._recipient_source_of($1) AS s",
-		1, types, values, NULL);
+	run(&source_plan, "SELECT s.* FROM notify._recipient_source_of($1) AS s", 1, types, values, NULL);
 	if (SPI_processed == 0)
 		return;
-	row = SPI_tuptable->vals[0];
-	shape = SPI_tuptable->tupdesc;
 	MemoryContextSwitchTo(context);
-	sync->source = DatumGetObjectId(SPI_getbinval(row, shape, 1, &isnull));
-	id = list_make1(TextDatumGetCString(SPI_getbinval(row, shape, 2, &isnull)));
-	columns = names_in(SPI_getbinval(row, shape, 3, &isnull));
-	sync->on_truncate = TextDatumGetCString(SPI_getbinval(row, shape, 4, &isnull));
+	sync->source = DatumGetObjectId(source_column("source", &isnull));
+	id = list_make1(TextDatumGetCString(source_column("id", &isnull)));
+	columns = names_in(source_column("columns", &isnull));
+	on_truncate = source_column("on_truncate", &isnull);
+	sync->on_truncate = isnull ? "record" : TextDatumGetCString(on_truncate);
 	sync->payload = payload_prepare(relation, id, columns);
 	sync->count = list_length(columns);
 	sync->id = linitial(id);
