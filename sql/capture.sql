@@ -292,10 +292,15 @@ BEGIN
 			PERFORM notify._users_table_changed(changed);
 		END LOOP;
 	END IF;
-	-- A new name or place may break any rule that calls or casts, and what is new may mend one.
+	-- A new name or place may break any rule that calls or casts, and what is new may mend one. A query
+	-- may read what is altered; one that reads what has another name now is found by _look_at_queries().
 	names := ARRAY(
 		SELECT r.name FROM notify.rule r
 		WHERE r.problem IS NOT NULL
+		   OR (coalesce(r.audience, r.context) IS NOT NULL
+			   AND EXISTS (SELECT FROM pg_event_trigger_ddl_commands() AS d JOIN pg_class c ON c.oid = d.objid
+						   WHERE d.classid = 'pg_class'::regclass
+							 AND strpos(lower(concat_ws(' ', r.audience, r.context)), lower(c.relname)) > 0))
 		   OR (TG_TAG IN ('ALTER FUNCTION', 'ALTER ROUTINE', 'ALTER TYPE')
 			   AND concat_ws(' ', r.condition, r.recipient, r.dedupe_key, r.cancel_key, r.audience, r.context) ~ '[(:]'));
 	IF names <> '{}' THEN

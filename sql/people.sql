@@ -958,7 +958,8 @@ COMMENT ON FUNCTION notify.export_recipient(text) IS
 -- What sources, rules and mappings rely on comes and goes (capture.sql). Only from here on are all of these tables there.
 CREATE EVENT TRIGGER notify_watch_ddl ON ddl_command_end
 	WHEN TAG IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'ALTER TABLE', 'CREATE FUNCTION', 'ALTER FUNCTION',
-				 'ALTER ROUTINE', 'CREATE OPERATOR', 'CREATE TYPE', 'ALTER TYPE', 'CREATE VIEW')
+				 'ALTER ROUTINE', 'CREATE OPERATOR', 'CREATE TYPE', 'ALTER TYPE', 'CREATE VIEW', 'ALTER VIEW',
+				 'CREATE MATERIALIZED VIEW', 'ALTER MATERIALIZED VIEW')
 	EXECUTE FUNCTION notify._watch_ddl();
 CREATE EVENT TRIGGER notify_before_attach ON ddl_command_start WHEN TAG IN ('ALTER TABLE')
 	EXECUTE FUNCTION notify._before_attach();

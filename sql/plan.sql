@@ -295,6 +295,48 @@ LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'notify_run_query';
 COMMENT ON FUNCTION notify._run_query(bigint, text, bigint[], jsonb[], jsonb[], jsonb[]) IS
 'Runs a rule version''s audience or context over events as the rule''s owner, read-only and in bounded time; an event it raises an error on gets a row with reason and detail. Internal.';
 
+CREATE FUNCTION notify._query_problem(version bigint, kind text) RETURNS text
+LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'notify_query_problem';
+
+COMMENT ON FUNCTION notify._query_problem(bigint, text) IS
+'What a rule version''s audience or context raises over no events, run as its owner in bounded time; NULL: nothing, or it could not be told now. Internal.';
+
+/*
+ * What an audience or context reads may change without any DDL on the rule's
+ * own table: a table is renamed, a right is taken away. So the planner looks
+ * at all queries in turn, some every minute, in a transaction of its own:
+ * status() knows before an event needs them.
+ */
+CREATE FUNCTION notify._look_at_queries() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	begun timestamptz := clock_timestamp();
+	turns bigint := (SELECT 1 + count(*) / 50 FROM notify.rule r WHERE coalesce(r.audience, r.context) IS NOT NULL);
+	r record;
+BEGIN
+	FOR r IN
+		SELECT x.name, x.id, x.problem,
+			   coalesce(notify._query_problem(x.version, 'audience'), notify._query_problem(x.version, 'context')) AS found_wrong
+		FROM notify.rule x
+		WHERE coalesce(x.audience, x.context) IS NOT NULL AND x.enabled
+		  AND x.id % turns = floor(extract(epoch FROM begun) / 60)::bigint % turns
+	LOOP
+		IF r.found_wrong IS NULL AND r.problem IS NOT NULL THEN
+			PERFORM notify._recheck_rules(ARRAY[r.name]);
+		ELSIF r.found_wrong IS NOT NULL AND r.problem IS NULL THEN
+			UPDATE notify.rule u SET problem = r.found_wrong
+			WHERE u.id IN (SELECT l.id FROM notify.rule l WHERE l.id = r.id FOR UPDATE SKIP LOCKED);
+		END IF;
+		EXIT WHEN clock_timestamp() > begun + interval '2 s';
+	END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION notify._look_at_queries() IS
+'Notes in rule.problem which audiences and contexts would raise an error now, and clears it where nothing would; some at a time. Internal.';
+
 -- An event's data as a rule's queries and templates see it.
 CREATE FUNCTION notify._event_meta(e notify.event) RETURNS jsonb
 LANGUAGE sql STABLE

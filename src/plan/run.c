@@ -45,6 +45,7 @@
 #include "plan/query.h"
 
 PG_FUNCTION_INFO_V1(notify_run_query);
+PG_FUNCTION_INFO_V1(notify_query_problem);
 
 #define PLANS_MAX 500
 #define DETAIL_MAX 500
@@ -458,4 +459,29 @@ notify_run_query(PG_FUNCTION_ARGS)
 		run_all(&run, count);
 	tuplestore_end(run.found);
 	return (Datum) 0;
+}
+
+/*
+ * _query_problem(version, kind): what is wrong with the query as it stands, run
+ * over no events; NULL if nothing is, or if that could not be told just now.
+ */
+Datum
+notify_query_problem(PG_FUNCTION_ARGS)
+{
+	Run			run = {0};
+	ErrorData  *error = NULL;
+
+	run.version = PG_GETARG_INT64(0);
+	run.kind = query_kind(text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	load_version(&run);
+	if (run.text == NULL || is_resting(&run))
+		PG_RETURN_NULL();
+	run.found = tuplestore_begin_heap(false, false, work_mem);
+	for (int i = 0; i < QUERY_NARGS; i++)
+		run.columns[i] = palloc0(sizeof(Datum));
+	error = attempt_in_time(&run);
+	tuplestore_end(run.found);
+	if (error == NULL || is_passing(error->sqlerrcode) || error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(error->message));
 }

@@ -5,7 +5,8 @@
  * The work itself is notify._plan() in sql/plan.sql, one transaction a call.
  * This file says when: at a writer's commit (latch), when the next schedule
  * falls due, and every poll_interval in any case; again at once while there is
- * more.  Once a minute notify._maintain() makes and drops partitions.
+ * more.  Once a minute notify._maintain() makes and drops partitions, and
+ * notify._look_at_queries() looks for rules that broke meanwhile.
  *
  * Planned rows are only derived from events, so a crash loses nothing by
  * synchronous_commit = off: the batch is planned again.  Dispatchers act on
@@ -80,6 +81,16 @@ maintain_once(void *arg)
 		elog(ERROR, "notify._maintain() failed");
 }
 
+static void
+look_once(void *arg)
+{
+	static SPIPlanPtr plan = NULL;
+
+	worker_plan(&plan, "SELECT notify._look_at_queries()", 0, NULL);
+	if (SPI_execute_plan(plan, NULL, NULL, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "notify._look_at_queries() failed");
+}
+
 /* Count, and hand over to the dispatchers.  Only after the commit. */
 static void
 publish(const PlanResult *result)
@@ -115,7 +126,7 @@ maintain(TimestampTz *last)
 		!TimestampDifferenceExceeds(*last, now, MAINTAIN_MS))
 		return true;
 	*last = now;
-	return worker_transaction(maintain_once, NULL);
+	return worker_transaction(maintain_once, NULL) && worker_transaction(look_once, NULL);
 }
 
 /* One round; returns how long to sleep. */

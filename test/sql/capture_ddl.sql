@@ -82,6 +82,40 @@ SELECT * FROM problems;
 CREATE TABLE people (id text PRIMARY KEY, manager text);
 SELECT * FROM problems;
 
+-- What only an audience or context reads: altered, it is looked at at once; with another name, or
+-- without a right to it, when the planner looks at all queries next.
+CREATE VIEW bosses AS SELECT id, manager FROM people;
+UPDATE notify.rule SET audience = 'SELECT b.manager AS recipient FROM bosses b WHERE b.id = new.customer', context = 'SELECT manager FROM people LIMIT 1' WHERE name = 'audience';
+ALTER TABLE people RENAME manager TO boss;
+SELECT * FROM problems;
+ALTER TABLE people RENAME boss TO manager;
+SELECT * FROM problems;
+ALTER VIEW bosses RENAME TO chiefs;
+SELECT * FROM problems;
+SELECT notify._look_at_queries();
+SELECT * FROM problems;
+SELECT p FROM unnest((notify.status()).problems) AS p WHERE p LIKE '%bosses%';
+ALTER VIEW chiefs RENAME TO bosses;
+SELECT * FROM problems;
+CREATE ROLE capture_asker;
+GRANT notify_admin TO capture_asker;
+GRANT USAGE ON SCHEMA capture_ddl TO capture_asker;
+GRANT TRIGGER ON orders TO capture_asker;
+GRANT SELECT ON people, bosses TO capture_asker;
+SET ROLE capture_asker;
+UPDATE notify.rule SET context = 'SELECT manager FROM people LIMIT 2' WHERE name = 'audience';
+RESET ROLE;
+REVOKE SELECT ON people FROM capture_asker;
+SELECT notify._look_at_queries();
+SELECT * FROM problems;
+GRANT SELECT ON people TO capture_asker;
+SELECT notify._look_at_queries();
+SELECT * FROM problems;
+UPDATE notify.rule SET audience = 'SELECT p.manager AS recipient FROM people p WHERE p.id = new.customer', context = NULL WHERE name = 'audience';
+DROP VIEW bosses;
+DROP OWNED BY capture_asker;
+DROP ROLE capture_asker;
+
 -- In a transaction that is rolled back, nothing happened.
 BEGIN;
 ALTER TABLE orders RENAME status TO state;

@@ -122,8 +122,17 @@ $node->safe_psql('postgres', q{
 });
 $node->safe_psql('postgres', q{INSERT INTO quiet VALUES (21, 'meanwhile')});
 wait_for_drain($node);
+# A table that only an audience reads gets another name: the planner says so, no event needed.
+$node->safe_psql('postgres', q{
+	CREATE TABLE managers (name text);
+	INSERT INTO notify.rule (name, source, condition, audience, template, category)
+	VALUES ('told', 'quiet', 'new.id < 0', 'SELECT name AS recipient FROM managers', 'news', 'news');
+	ALTER TABLE managers RENAME TO bosses;
+});
+is($node->safe_psql('postgres', q{SELECT problem FROM notify.rule WHERE name = 'told'}), '', 'a broken query is not noticed yet');
 $node->stop('immediate');
 $node->start;
+wait_for_sql($node, q{SELECT problem FROM notify.rule WHERE name = 'told'}, 'relation "managers" does not exist');
 is(events('quiet'), 'I 10, I 21', 'a prepared event is not seen');
 $node->safe_psql('postgres', q{COMMIT PREPARED 'later'});
 is(events('quiet'), 'I 10, I 20, I 21', 'it is there once committed, after a crash');
