@@ -83,7 +83,7 @@ GRANT EXECUTE ON FUNCTION notify._take_over(notify.source), notify._take_over(no
 GRANT SELECT ON notify.event, notify.rule_version, notify.template_version, notify.partial_version, notify.template, notify.category,
 	notify.recipient, notify.secret, notify.source, notify.rule, notify.erasure TO notify_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON notify.message, notify.outcome, notify.ready, notify.scheduled,
-	notify.idempotency, notify.inbox, notify.cursor, notify.backlog, notify.mark TO notify_worker;
+	notify.idempotency, notify.inbox, notify.cursor, notify.backlog, notify.audience, notify.mark TO notify_worker;
 GRANT SELECT, UPDATE ON notify.address, notify.provider, notify.rule TO notify_worker;
 GRANT SELECT ON notify.recipient_former TO notify_worker;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA notify TO notify_worker;
@@ -99,7 +99,8 @@ GRANT EXECUTE ON FUNCTION notify._is_superuser(), notify._held(), notify._is_cop
 	notify._worth_closing(pg_snapshot, pg_snapshot), notify._backlog_chunk(notify.cursor, integer),
 	notify._add_to_backlog(notify.cursor, notify.event), notify._mark(pg_snapshot), notify._low_id(xid8),
 	notify._next_due(timestamptz), notify._look_back(),
-	notify._apply_all(notify.event[]), notify._apply(notify.event[]), notify._gather(notify.event[]),
+	notify._apply_all(notify.event[], notify.candidate[], bigint), notify._apply(notify.candidate[]), notify._gather(notify.event[], bigint),
+	notify._audience_chunk(notify.cursor, notify.backlog, integer), notify._add_audience(notify.cursor, notify.event[]),
 	notify._flag_rules(notify.event[]), notify.decide(notify.candidate[]), notify._dedupe_key(bigint, text, text),
 	notify._event_cancel_key(bigint), notify._find_cancels(text[], bigint),
 	notify._locale_chain(text), notify._event_meta(notify.event),

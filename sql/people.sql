@@ -784,6 +784,7 @@ DECLARE
 	happened bigint;
 	outcomes bigint;
 BEGIN
+	DELETE FROM notify.audience a WHERE (a.candidate).recipient = person AND (a.candidate).event <= until;
 	mine := ARRAY(SELECT m.id FROM notify.message m WHERE m.recipient = person AND m.event <= until);
 	WITH waiting AS (
 		DELETE FROM notify.scheduled s WHERE s.message = ANY (mine) RETURNING s.message

@@ -12,7 +12,9 @@
  * A transaction that fills more than half of a chunk leaves the batch for the
  * backlog, so that what commits after it need not wait for all of it. Batch
  * and backlog take turns, and so do the transactions in the backlog: turn is
- * a ring from backlog_first to backlog_next.
+ * a ring from backlog_first to backlog_next. The people of a large audience wait
+ * there in the same way: an event is planned with its batch, its audience of a
+ * million a chunk at a time.
  *
  * Somebody's snapshot, held for hours, keeps every dead row of these tables.
  * So none is searched past its dead: the cursor's newest row is the last of its
@@ -49,13 +51,31 @@ COMMENT ON COLUMN notify.cursor.due_from IS 'What was due before is not in notif
 CREATE TABLE notify.backlog (
 	xid			xid8 NOT NULL,
 	at_id		bigint NOT NULL,
-	turn		bigint PRIMARY KEY
+	turn		bigint PRIMARY KEY,
+	audience	bigint,
+	at_n		bigint NOT NULL DEFAULT 0,
+	last_n		bigint NOT NULL DEFAULT 0
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0);
 
-COMMENT ON TABLE notify.backlog IS 'Large transactions whose events are planned bit by bit, by turns.';
+COMMENT ON TABLE notify.backlog IS 'Large transactions whose events, and large audiences whose people, are planned bit by bit, by turns.';
 COMMENT ON COLUMN notify.backlog.xid IS 'The transaction.';
 COMMENT ON COLUMN notify.backlog.at_id IS 'Its events up to this id are planned.';
 COMMENT ON COLUMN notify.backlog.turn IS 'Whose turn it is: cursor.backlog_first.';
+COMMENT ON COLUMN notify.backlog.audience IS 'Not events wait but people: these of notify.audience. NULL: events.';
+COMMENT ON COLUMN notify.backlog.at_n IS 'The audience up to this n is planned.';
+COMMENT ON COLUMN notify.backlog.last_n IS 'The last n of the audience.';
+
+CREATE TABLE notify.audience (
+	audience	bigint,
+	n			bigint,
+	candidate	notify.candidate NOT NULL,
+	PRIMARY KEY (audience, n)
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
+
+COMMENT ON TABLE notify.audience IS 'People of large audiences who wait to be planned; see notify.backlog.';
+COMMENT ON COLUMN notify.audience.audience IS 'The people of one batch of events: the turn they were given first.';
+COMMENT ON COLUMN notify.audience.n IS 'The order in which they are planned.';
+COMMENT ON COLUMN notify.audience.candidate IS 'Whom to tell what, as decide() takes it.';
 
 CREATE TABLE notify.mark (
 	from_xid	xid8 PRIMARY KEY,
@@ -119,8 +139,37 @@ $$;
 
 COMMENT ON FUNCTION notify._mark(pg_snapshot) IS 'Keeps notify.mark. Internal.';
 
--- A chunk of the large transaction whose turn it is; NULL when there is nothing left of it.
-CREATE FUNCTION notify._backlog_chunk(INOUT c notify.cursor, batch integer, OUT chunk notify.event[])
+-- People of a large audience, and the cursor after them. Who waited for a rule that is off by now waited in vain.
+CREATE FUNCTION notify._audience_chunk(INOUT c notify.cursor, b notify.backlog, batch integer, OUT people notify.candidate[])
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+AS $$
+DECLARE
+	till bigint := b.at_n + batch;
+BEGIN
+	WITH gone AS (
+		DELETE FROM notify.audience a
+		WHERE a.audience = b.audience AND a.n > b.at_n AND a.n <= till
+		RETURNING a.n, a.candidate
+	)
+	SELECT array_agg(CASE WHEN (g.candidate).reason IS NULL
+							   AND NOT EXISTS (SELECT FROM notify.rule r WHERE r.id = (g.candidate).rule_id AND r.enabled)
+						  THEN jsonb_populate_record(g.candidate, '{"reason": "rule_off"}') ELSE g.candidate END ORDER BY g.n)
+	INTO people FROM gone g;
+	IF till < b.last_n THEN
+		INSERT INTO notify.backlog (turn, xid, at_id, audience, at_n, last_n)
+		VALUES (c.backlog_next, b.xid, b.at_id, b.audience, till, b.last_n);
+		c.backlog_next := c.backlog_next + 1;
+	END IF;
+END
+$$;
+
+COMMENT ON FUNCTION notify._audience_chunk(notify.cursor, notify.backlog, integer) IS 'The next people of a large audience, and the cursor after them. Internal.';
+
+-- A chunk of what has its turn in the backlog: events, or people; NULL when there is nothing left of it.
+CREATE FUNCTION notify._backlog_chunk(INOUT c notify.cursor, batch integer, OUT chunk notify.event[], OUT people notify.candidate[])
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
@@ -128,9 +177,16 @@ SET enable_seqscan = off
 AS $$
 DECLARE
 	b notify.backlog;
+	part record;
 BEGIN
 	DELETE FROM notify.backlog d WHERE d.turn = c.backlog_first RETURNING d.* INTO STRICT b;
 	c.backlog_first := c.backlog_first + 1;
+	IF b.audience IS NOT NULL THEN
+		part := notify._audience_chunk(c, b, batch);
+		c := part.c;
+		people := part.people;
+		RETURN;
+	END IF;
 	chunk := ARRAY(SELECT e FROM notify.event e
 				   WHERE e.xid = b.xid AND e.id > b.at_id
 				   ORDER BY e.xid, e.id LIMIT batch);
@@ -141,7 +197,7 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION notify._backlog_chunk(notify.cursor, integer) IS 'The next events of a large transaction, and the cursor after them. Internal.';
+COMMENT ON FUNCTION notify._backlog_chunk(notify.cursor, integer) IS 'The next events of a large transaction, or people of a large audience, and the cursor after them. Internal.';
 
 -- The last event of its transaction that is planned; the rest of them waits for its turn.
 CREATE FUNCTION notify._add_to_backlog(INOUT c notify.cursor, last notify.event)
@@ -261,31 +317,33 @@ $$;
 
 COMMENT ON FUNCTION notify._batch_chunk(notify.cursor, integer) IS 'The next events of what committed since the last batch, and the cursor after them. Internal.';
 
--- The next events to plan, new ones and large old transactions by turns.
-CREATE FUNCTION notify._next_events(INOUT c notify.cursor, batch integer, OUT chunk notify.event[])
+-- What to plan next, new events and the backlog by turns.
+CREATE FUNCTION notify._next_events(INOUT c notify.cursor, batch integer, OUT chunk notify.event[], OUT people notify.candidate[])
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	behind boolean := c.backlog_first < c.backlog_next;
 	next record;
+	old record;
 BEGIN
-	IF behind AND c.backlog_turn THEN
-		next := notify._backlog_chunk(c, batch);
-	ELSE
+	IF NOT behind OR NOT c.backlog_turn THEN
 		next := notify._batch_chunk(c, batch);
-		IF next.chunk IS NULL AND behind THEN
-			next := notify._backlog_chunk(next.c, batch);
-		END IF;
+		c := next.c;
+		chunk := next.chunk;
 	END IF;
-	c := next.c;
-	chunk := next.chunk;
+	IF behind AND chunk IS NULL THEN
+		old := notify._backlog_chunk(c, batch);
+		c := old.c;
+		chunk := old.chunk;
+		people := old.people;
+	END IF;
 	c.backlog_turn := behind AND NOT c.backlog_turn;
 END
 $$;
 
 COMMENT ON FUNCTION notify._next_events(notify.cursor, integer) IS
-'The events to plan next, NULL when there are none, and the cursor after them. Internal.';
+'The events, or people of a large audience, to plan next, NULL when there are none, and the cursor after them. Internal.';
 
 -- src/plan/query.c, src/plan/run.c
 CREATE FUNCTION notify._run_query(version bigint, kind text, ids bigint[], news jsonb[], olds jsonb[], metas jsonb[])
@@ -357,7 +415,7 @@ COMMENT ON FUNCTION notify._event_old(notify.event) IS 'An event''s whole old ro
  * events at a time (src/plan/query.c). Rules are looked up by their index
  * (OFFSET 0), for the events are few and the versions may be many.
  */
-CREATE FUNCTION notify._gather(events notify.event[]) RETURNS notify.candidate[]
+CREATE FUNCTION notify._gather(events notify.event[], audience bigint) RETURNS notify.candidate[]
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
@@ -367,36 +425,36 @@ AS $$
 DECLARE
 	clock timestamptz := clock_timestamp();		-- ids may be ahead of a clock set back
 	shift interval := notify.now() - clock;		-- from the clock of ids to that of schedules
+	before bigint := coalesce((SELECT max(a.n) FROM notify.audience a WHERE a.audience = _gather.audience), 0);
 	found notify.candidate[];
 BEGIN
-	found := ARRAY(
-		WITH wanted AS MATERIALIZED (
-			SELECT e, w.n, w.recipient, w.dedupe_key, w.cancel_key, v,
-				   r.id IS NOT NULL AS live,
-				   e.truncated AS cut
-			FROM unnest(events) AS e
-			CROSS JOIN LATERAL unnest(e.rules, e.recipients, e.dedupe_keys, e.cancel_keys)
-				WITH ORDINALITY AS w (rule, recipient, dedupe_key, cancel_key, n)
-			CROSS JOIN LATERAL (SELECT * FROM notify.rule_version o WHERE o.id = w.rule OFFSET 0) AS v
-			LEFT JOIN LATERAL (SELECT o.id FROM notify.rule o WHERE o.id = v.rule AND o.enabled OFFSET 0) AS r ON true
-			WHERE v.action = 'notify'
-		), asked AS MATERIALIZED (
-			SELECT k.kind, g.rule, q.event, q.n, q.data, q.reason, q.detail
-			FROM (VALUES ('audience'), ('context')) AS k (kind)
-			CROSS JOIN LATERAL (
-				SELECT (s.v).id AS rule,
-					   array_agg((s.e).id ORDER BY (s.e).id) AS ids,
-					   array_agg((s.e).new ORDER BY (s.e).id) AS news,
-					   array_agg(notify._event_old(s.e) ORDER BY (s.e).id) AS olds,
-					   array_agg(notify._event_meta(s.e) ORDER BY (s.e).id) AS metas
-				FROM wanted s
-				WHERE s.live AND NOT s.cut
-				  AND CASE k.kind WHEN 'audience' THEN (s.v).audience ELSE (s.v).context END IS NOT NULL
-				GROUP BY 1) AS g
-			CROSS JOIN LATERAL notify._run_query(g.rule, k.kind, g.ids, g.news, g.olds, g.metas)
-				WITH ORDINALITY AS q (event, data, reason, detail, n)
-		)
-		SELECT ROW ((w.e).id, (w.e).xid, (w.e).source, (w.e).key, (w.v).id, (w.v).rule,
+	WITH wanted AS MATERIALIZED (
+		SELECT e, w.n, w.recipient, w.dedupe_key, w.cancel_key, v,
+			   r.id IS NOT NULL AS live,
+			   e.truncated AS cut
+		FROM unnest(events) AS e
+		CROSS JOIN LATERAL unnest(e.rules, e.recipients, e.dedupe_keys, e.cancel_keys)
+			WITH ORDINALITY AS w (rule, recipient, dedupe_key, cancel_key, n)
+		CROSS JOIN LATERAL (SELECT * FROM notify.rule_version o WHERE o.id = w.rule OFFSET 0) AS v
+		LEFT JOIN LATERAL (SELECT o.id FROM notify.rule o WHERE o.id = v.rule AND o.enabled OFFSET 0) AS r ON true
+		WHERE v.action = 'notify'
+	), asked AS MATERIALIZED (
+		SELECT k.kind, g.rule, q.event, q.n, q.data, q.reason, q.detail
+		FROM (VALUES ('audience'), ('context')) AS k (kind)
+		CROSS JOIN LATERAL (
+			SELECT (s.v).id AS rule,
+				   array_agg((s.e).id ORDER BY (s.e).id) AS ids,
+				   array_agg((s.e).new ORDER BY (s.e).id) AS news,
+				   array_agg(notify._event_old(s.e) ORDER BY (s.e).id) AS olds,
+				   array_agg(notify._event_meta(s.e) ORDER BY (s.e).id) AS metas
+			FROM wanted s
+			WHERE s.live AND NOT s.cut
+			  AND CASE k.kind WHEN 'audience' THEN (s.v).audience ELSE (s.v).context END IS NOT NULL
+			GROUP BY 1) AS g
+		CROSS JOIN LATERAL notify._run_query(g.rule, k.kind, g.ids, g.news, g.olds, g.metas)
+			WITH ORDINALITY AS q (event, data, reason, detail, n)
+	), candidates AS MATERIALIZED (
+		SELECT (w.v).audience IS NOT NULL AS asked, ROW ((w.e).id, (w.e).xid, (w.e).source, (w.e).key, (w.v).id, (w.v).rule,
 					CASE WHEN (w.v).audience IS NOT NULL THEN left(a.data ->> 'recipient', 256)
 						 WHEN (w.v).recipient IS NOT NULL THEN nullif(w.recipient, '')
 						 ELSE (w.e).recipient END,
@@ -406,12 +464,12 @@ BEGIN
 					CASE WHEN NOT w.live THEN 'rule_off'
 						 WHEN w.cut THEN 'row_too_large'
 						 ELSE coalesce(a.reason, c.reason) END,
-					coalesce(a.detail, c.detail))::notify.candidate
+					coalesce(a.detail, c.detail))::notify.candidate AS candidate
 		FROM wanted w
 		LEFT JOIN asked a ON a.kind = 'audience' AND a.rule = (w.v).id AND a.event = (w.e).id
 		LEFT JOIN asked c ON c.kind = 'context' AND c.rule = (w.v).id AND c.event = (w.e).id
 		UNION ALL
-		SELECT ROW (e.id, e.xid, e.source, e.key, NULL, NULL, e.recipient,
+		SELECT false, ROW (e.id, e.xid, e.source, e.key, NULL, NULL, e.recipient,
 					e.instruction ->> 'template', e.instruction ->> 'category',
 					(SELECT array_agg(x) FROM jsonb_array_elements_text(e.instruction -> 'channels') AS x), NULL,
 					coalesce((e.instruction ->> 'at')::timestamptz, least(notify.id_time(e.id), clock) + shift),
@@ -419,26 +477,28 @@ BEGIN
 		FROM unnest(events) AS e
 		WHERE e.op = 'S'
 		UNION ALL
-		SELECT ROW (e.id, e.xid, e.source, e.key, u.rule, v.rule, e.recipient, v.template, v.category,
+		SELECT false, ROW (e.id, e.xid, e.source, e.key, u.rule, v.rule, e.recipient, v.template, v.category,
 					v.channels, v.priority, NULL, NULL, NULL, NULL, NULL, 'condition_error',
 					format('%s (SQLSTATE %s)', u.message, u.sqlstate))::notify.candidate
 		FROM unnest(events) AS e
 		CROSS JOIN LATERAL jsonb_to_recordset(e.undecided) AS u (rule bigint, sqlstate text, message text)
 		LEFT JOIN notify.rule_version v ON v.id = u.rule
-		WHERE e.undecided IS NOT NULL);
-	-- Who has another id since the event is still meant.
-	IF EXISTS (SELECT FROM notify.recipient_former) THEN
-		found := ARRAY(SELECT CASE WHEN p.id IS NOT DISTINCT FROM u.recipient THEN u
-								   ELSE jsonb_populate_record(u, jsonb_build_object('recipient', p.id)) END
-					   FROM unnest(found) AS u
-					   CROSS JOIN LATERAL (SELECT notify._person_now(u.recipient, u.event) AS id) AS p);
-	END IF;
-	RETURN found;
+		WHERE e.undecided IS NOT NULL
+	), large AS MATERIALIZED (
+		SELECT count(*) > 1000 AS yes FROM asked a WHERE a.kind = 'audience'
+	), waiting AS (
+		INSERT INTO notify.audience (audience, n, candidate)
+		SELECT _gather.audience, before + row_number() OVER (), k.candidate FROM candidates k
+		WHERE k.asked AND (SELECT l.yes FROM large l)
+	)
+	SELECT array_agg(k.candidate) INTO found FROM candidates k
+	WHERE NOT k.asked OR NOT (SELECT l.yes FROM large l);
+	RETURN coalesce(found, '{}');
 END
 $$;
 
-COMMENT ON FUNCTION notify._gather(notify.event[]) IS
-'The candidates of these events: rules that matched, with their audience and context, sends, and rules that could not decide. Internal.';
+COMMENT ON FUNCTION notify._gather(notify.event[], bigint) IS
+'The candidates of these events: rules that matched, with their audience and context, sends, and rules that could not decide. When audiences have more than a thousand people together, these wait in notify.audience under this number instead. Internal.';
 
 -- Flags the rules that could not be decided on these events.
 CREATE FUNCTION notify._flag_rules(events notify.event[]) RETURNS void
@@ -469,8 +529,8 @@ $$;
 
 COMMENT ON FUNCTION notify._flag_rules(notify.event[]) IS 'Writes rule.problem for rules whose expressions raised errors. Internal.';
 
--- Plans these events: decides, and writes the messages and their place in the queue.
-CREATE FUNCTION notify._apply(events notify.event[], OUT planned integer, OUT readied integer)
+-- Decides, and writes the messages and their place in the queue.
+CREATE FUNCTION notify._apply(people notify.candidate[], OUT planned integer, OUT readied integer)
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
@@ -478,8 +538,15 @@ AS $$
 DECLARE
 	at timestamptz := notify.now();
 BEGIN
+	-- Who has another id since the event is still meant.
+	IF EXISTS (SELECT FROM notify.recipient_former) THEN
+		people := ARRAY(SELECT CASE WHEN p.id IS NOT DISTINCT FROM u.recipient THEN u
+								   ELSE jsonb_populate_record(u, jsonb_build_object('recipient', p.id)) END
+					   FROM unnest(people) AS u
+					   CROSS JOIN LATERAL (SELECT notify._person_now(u.recipient, u.event) AS id) AS p);
+	END IF;
 	WITH d AS MATERIALIZED (
-		SELECT notify._next_id() AS id, t.* FROM notify.decide(notify._gather(events)) AS t
+		SELECT notify._next_id() AS id, t.* FROM notify.decide(people) AS t
 	), written AS (
 		INSERT INTO notify.message (id, event, event_xid, source, key, rule, recipient, category, channel,
 				address, priority, template, template_version, verdict, reason, detail, due_at, expires_at,
@@ -505,45 +572,51 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION notify._apply(notify.event[]) IS
-'Writes what decide() says of these events: messages, dedupe keys, ready and scheduled. Internal.';
+COMMENT ON FUNCTION notify._apply(notify.candidate[]) IS
+'Writes what decide() says of these candidates: messages, dedupe keys, ready and scheduled. Internal.';
 
 /*
- * One bad event must not stop the others: when a chunk raises an error its
- * halves are tried, down to the event at fault, which is skipped and says why.
+ * One bad event, or person, must not stop the others: when a chunk raises an
+ * error its halves are tried, down to the one at fault, which is skipped and
+ * says why.
  */
-CREATE FUNCTION notify._apply_all(events notify.event[], OUT planned integer, OUT readied integer)
+CREATE FUNCTION notify._apply_all(events notify.event[], people notify.candidate[], audience bigint,
+								  OUT planned integer, OUT readied integer)
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	count integer := cardinality(events);
+	count integer := coalesce(cardinality(events), cardinality(people));
 	half integer := count / 2;
 	first record;
 	second record;
 BEGIN
 	BEGIN
-		SELECT a.planned, a.readied INTO planned, readied FROM notify._apply(events) AS a;
+		SELECT a.planned, a.readied INTO planned, readied
+		FROM notify._apply(CASE WHEN events IS NULL THEN people ELSE notify._gather(events, audience) END) AS a;
 		RETURN;
 	EXCEPTION WHEN OTHERS THEN
 		IF count = 1 THEN
-			INSERT INTO notify.message (id, event, event_xid, source, key, priority, recipient, verdict, reason, detail)
-			VALUES (notify._next_id(), events[1].id, events[1].xid, events[1].source, events[1].key, 3,
-					left(events[1].recipient, 200), 'skipped', 'plan_error', left(format('%s (SQLSTATE %s)', sqlerrm, sqlstate), 500));
+			INSERT INTO notify.message (id, event, event_xid, source, key, rule, priority, recipient, verdict, reason, detail)
+			SELECT notify._next_id(), e.id, e.xid, e.source, e.key, e.rule, 3, left(e.recipient, 200), 'skipped', 'plan_error',
+				   left(format('%s (SQLSTATE %s)', sqlerrm, sqlstate), 500)
+			FROM (SELECT u.id, u.xid, u.source, u.key, NULL::bigint AS rule, u.recipient FROM unnest(events) AS u
+				  UNION ALL
+				  SELECT u.event, u.event_xid, u.source, u.key, u.rule, u.recipient FROM unnest(people) AS u) AS e;
 			planned := 1;
 			readied := 0;
 			RETURN;
 		END IF;
 	END;
-	SELECT * INTO first FROM notify._apply_all(events[:half]);
-	SELECT * INTO second FROM notify._apply_all(events[half + 1:]);
+	SELECT * INTO first FROM notify._apply_all(events[:half], people[:half], audience);
+	SELECT * INTO second FROM notify._apply_all(events[half + 1:], people[half + 1:], audience);
 	planned := first.planned + second.planned;
 	readied := first.readied + second.readied;
 END
 $$;
 
-COMMENT ON FUNCTION notify._apply_all(notify.event[]) IS
-'_apply() that survives an event it cannot plan: that one is skipped (plan_error). Internal.';
+COMMENT ON FUNCTION notify._apply_all(notify.event[], notify.candidate[], bigint) IS
+'_apply() of what these events ask for, or of these candidates, that survives one it cannot plan: that one is skipped (plan_error). Internal.';
 
 -- Moves what has come due since then from scheduled to ready.
 CREATE FUNCTION notify._promote(since timestamptz, until timestamptz, batch integer) RETURNS integer
@@ -632,6 +705,27 @@ $$;
 
 COMMENT ON FUNCTION notify._look_back() IS 'Makes the planner see all of notify.scheduled. Internal.';
 
+-- When these events left a large audience waiting, it gets the last turn of the backlog.
+CREATE FUNCTION notify._add_audience(INOUT c notify.cursor, events notify.event[])
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+AS $$
+DECLARE
+	last bigint := (SELECT max(a.n) FROM notify.audience a WHERE a.audience = c.backlog_next);
+BEGIN
+	IF last IS NOT NULL THEN
+		INSERT INTO notify.backlog (turn, xid, at_id, audience, last_n)
+		SELECT c.backlog_next, e.xid, e.id - 1, c.backlog_next, last
+		FROM unnest(events) AS e ORDER BY e.id LIMIT 1;
+		c.backlog_next := c.backlog_next + 1;
+	END IF;
+END
+$$;
+
+COMMENT ON FUNCTION notify._add_audience(notify.cursor, notify.event[]) IS 'Gives the people that these events left in notify.audience the last turn of the backlog. Internal.';
+
 CREATE FUNCTION notify._plan(batch integer, OUT planned integer, OUT readied integer,
 							 OUT more boolean, OUT next_due timestamptz)
 LANGUAGE plpgsql
@@ -656,7 +750,11 @@ BEGIN
 	c := next.c;
 	IF next.chunk IS NOT NULL THEN
 		PERFORM notify._flag_rules(next.chunk);
-		SELECT a.planned, a.readied INTO planned, readied FROM notify._apply_all(next.chunk) AS a;
+	END IF;
+	IF next.chunk IS NOT NULL OR next.people IS NOT NULL THEN
+		SELECT a.planned, a.readied INTO planned, readied
+		FROM notify._apply_all(next.chunk, next.people, c.backlog_next) AS a;
+		c := notify._add_audience(c, next.chunk);
 	END IF;
 	IF promoted < batch AND since < at - 2 * slack THEN
 		c.due_from := at - slack;
@@ -674,7 +772,7 @@ $$;
 COMMENT ON FUNCTION notify._plan(integer) IS
 'One step of planning: what has come due, then the next events. more: call again at once; next_due: when the next scheduled message is due. Internal.';
 
--- How many committed events are not planned, counted to 100,000. Those of the open batch count until it is closed.
+-- How many committed events are not planned, counted to 100,000, and how many people of large audiences. Those of the open batch count until it is closed.
 CREATE FUNCTION notify._unplanned() RETURNS bigint
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -693,12 +791,14 @@ BEGIN
 		UNION ALL
 		SELECT FROM notify.backlog b
 		CROSS JOIN LATERAL (SELECT FROM notify.event e WHERE e.xid = b.xid AND e.id > b.at_id) AS e
-		WHERE b.turn >= c.backlog_first
-		LIMIT 100000) AS u);
+		WHERE b.turn >= c.backlog_first AND b.audience IS NULL
+		LIMIT 100000) AS u)
+		+ coalesce((SELECT sum(b.last_n - b.at_n) FROM notify.backlog b
+					WHERE b.turn >= c.backlog_first AND b.audience IS NOT NULL), 0);
 END
 $$;
 
-COMMENT ON FUNCTION notify._unplanned() IS 'How many events wait for the planner, counted to 100,000. Internal.';
+COMMENT ON FUNCTION notify._unplanned() IS 'How many events wait for the planner, counted to 100,000, and people of large audiences. Internal.';
 
 -- Start with the oldest transaction still running, this one included: it may write events yet.
 INSERT INTO notify.cursor (snap)

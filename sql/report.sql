@@ -213,7 +213,10 @@ AS $$
 	SELECT NULL, 'waiting', 'unplanned', NULL, jsonb_build_object('event', e.id)
 	WHERE NOT EXISTS (SELECT FROM notify.message m WHERE m.event = e.id)
 	  AND (NOT pg_visible_in_snapshot(e.xid, (notify._cursor()).snap)
-		   OR EXISTS (SELECT FROM notify.backlog b WHERE b.xid = e.xid AND b.at_id < e.id));
+		   OR EXISTS (SELECT FROM notify.backlog b WHERE b.xid = e.xid AND b.at_id < e.id AND b.audience IS NULL))
+	UNION ALL
+	SELECT NULL, 'waiting', 'unplanned', NULL, jsonb_build_object('event', e.id, 'people', count(*))
+	FROM notify.audience a WHERE (a.candidate).event = e.id HAVING count(*) > 0;
 $$;
 
 COMMENT ON FUNCTION notify._explain_event(notify.event) IS 'The steps of one event before its messages. Internal.';
@@ -352,4 +355,4 @@ END
 $$;
 
 COMMENT ON FUNCTION notify.status() IS
-'How things are, in one row. state: ok, degraded (see problems), held (notify.arm() lets it send) or stopped (no workers). unplanned: events waiting for the planner, counted to 100,000. oldest_ready: how long the oldest due message has waited. planner: its process id, NULL when none runs.';
+'How things are, in one row. state: ok, degraded (see problems), held (notify.arm() lets it send) or stopped (no workers). unplanned: events waiting for the planner, counted to 100,000, and people of large audiences. oldest_ready: how long the oldest due message has waited. planner: its process id, NULL when none runs.';
