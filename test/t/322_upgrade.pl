@@ -59,6 +59,7 @@ for my $release (sort keys %releases)
 	is(triggers($db), triggers('attached'), 'attached tables have the triggers that attaching now gives');
 	my $copy = restored($db);
 	same_objects($copy, "restored from a dump of one updated from $release");
+	$node->safe_psql($copy, 'SELECT notify.arm()');    # looks at what could not be checked while it was restored
 	for my $what (q{SELECT * FROM notify.rule}, q{SELECT * FROM notify.rule_version}, q{SELECT * FROM notify.template},
 		q{SELECT * FROM notify.template_version}, q{SELECT * FROM notify.provider}, q{SELECT * FROM notify.recipient},
 		q{SELECT * FROM notify.address}, q{SELECT * FROM notify.recipient_source}, q{SELECT * FROM notify.source}, bobs_grants())
@@ -418,25 +419,79 @@ sub delivered
 
 # ------------------------------------------------- with workers in full swing ---
 
-# To a release that only has other objects, and back: the workers leave what they
-# do, wait, and go on.
+# The scripts to a release that only has other objects, and back: made by the tool
+# from sql/ and a copy of it with a column more in the log that writers write.
+sub make_next
+{
+	my @order = map { "$_.sql" } split ' ', (slurp_file("$top/Makefile") =~ s/\\\n//gr =~ /^SQL_ORDER = (.*)/m)[0];
+	my ($now, $next) = map { my $tree = "$dir/$_"; mkdir $tree; mkdir "$tree/upgrade"; copy("$top/sql/upgrade/generate", "$tree/upgrade"); $tree } qw(now next);
+	my $installed = '';
+
+	for my $file (grep { -e "$top/sql/$_" } @order)
+	{
+		my $text = slurp_file("$top/sql/$file");
+		append_to_file("$now/$file", $text);
+		$text =~ s/\binstruction\s+jsonb\n(?=\) PARTITION)/instruction jsonb,\n\tstray text\n/ or die 'no column to follow' if $file eq 'event.sql';
+		$text =~ s/IF library <> wanted/IF false/ or die 'no check' if $file eq 'schema.sql';
+		append_to_file("$next/$file", $text);
+		$installed .= $text;
+	}
+	append_to_file("$next/upgrade/notify_pg--$current.sql", slurp_file("$extensions/notify_pg--$current.sql"));
+	append_to_file("$next/upgrade/$current.sql", "ALTER TABLE notify.event ADD COLUMN stray text;\n");
+	append_to_file("$now/upgrade/notify_pg--99.0.sql", $installed);
+	append_to_file("$now/upgrade/99.0.sql", "ALTER TABLE notify.event DROP COLUMN stray;\n");
+	for my $step ([ $next, $current, '99.0' ], [ $now, '99.0', $current ])
+	{
+		my ($tree, $from, $to) = @$step;
+		my ($script, $err) = ('', '');
+		IPC::Run::run([ '/usr/bin/perl', "$tree/upgrade/generate", $from, grep { -e } map { "$tree/$_" } @order ], '>', \$script, '2>', \$err)
+		  or die "generate: $err";
+		like($script, qr/LOCK TABLE notify\.event IN ACCESS EXCLUSIVE/, "from $from to $to the log itself is altered");
+		place("notify_pg--$from--$to.sql", $script);
+	}
+}
+
+# Updates while workers are in full swing and a transaction that wrote an event is open.
+sub update_behind
+{
+	my ($db, $to) = @_;
+	my $holder = $node->background_psql($db, on_error_stop => 1);
+	$holder->query_safe("BEGIN; INSERT INTO orders (customer) VALUES ('u4')");
+	my $count = $node->safe_psql($db, 'SELECT count(*) FROM orders');
+	my $update = beside($db, "ALTER EXTENSION notify_pg UPDATE TO '$to'");
+	wait_for_sql($node, "SELECT count(*) > $count + 50 FROM orders", 't', $db);
+	isnt($node->safe_psql($db, 'SELECT extversion FROM pg_extension WHERE extname = $$notify_pg$$'), $to, "the update to $to waits");
+	$holder->query_safe('COMMIT');
+	$holder->quit;
+	my $rest = time;
+	finished($update, "updated to $to");
+	cmp_ok(time - $rest, '<', 5, sprintf('%.2f s from the end of what it waited for', time - $rest));
+}
+
+# The workers leave what they do, wait, and go on.
 sub there_and_back
 {
 	my ($db) = @_;
-	my $functions = $node->safe_psql($db, q{SELECT string_agg(pg_get_functiondef(oid), E';\n') FROM pg_proc WHERE pronamespace = 'notify'::regnamespace AND prokind = 'f'});
-	place("notify_pg--$current--next.sql", "$functions;\n");
-	place("notify_pg--next--$current.sql", "$functions;\n");
-	my $load = writers($db, 8);
+	make_next();
+	my $load = writers($db, 12);
 	my $sent = $node->safe_psql($db, q{SELECT sum(sent) FROM notify._workers()});
 	wait_for_sql($node, "SELECT sum(sent) > $sent + 100 FROM notify._workers()", 't', $db);
-	finished(beside($db, q{ALTER EXTENSION notify_pg UPDATE TO 'next'}), 'updated while workers are in full swing');
-	ok(wait_for_sql($node, q{SELECT count(*) = 2 FROM notify.stat_worker WHERE kind <> 'launcher' AND state = 'waiting' AND last_error ~ 'of next:'}, 't', $db),
+	update_behind($db, '99.0');
+	ok(wait_for_sql($node, q{SELECT count(*) = 2 FROM notify.stat_worker WHERE kind <> 'launcher' AND state = 'waiting' AND last_error ~ 'of 99.0:'}, 't', $db),
 		'the workers wait for the library');
-	my $count = $node->safe_psql($db, 'SELECT count(*) FROM orders');
-	wait_for_sql($node, "SELECT count(*) > $count + 100 FROM orders", 't', $db);
-	finished(beside($db, qq{ALTER EXTENSION notify_pg UPDATE TO '$current'}), 'and back');
+	update_behind($db, $current);
 	end_writers($load, 'there and back');
 	delivered($db, 'there and back', 1);
+
+	# An update that is killed on its way: nothing happened, and the workers come back.
+	place("notify_pg--$current--stuck.sql", 'SELECT pg_sleep(600);');
+	my $stuck = beside($db, q{ALTER EXTENSION notify_pg UPDATE TO 'stuck'});
+	ok(wait_for_sql($node, q{SELECT count(*) FROM pg_stat_activity WHERE backend_type ~ '^notify_pg (planner|dispatcher)' AND datname = current_database()}, '0', $db), 'no worker while it runs');
+	$node->safe_psql($db, q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ~ '^ALTER EXTENSION.*stuck'});
+	$stuck->{psql}->finish;
+	ok(wait_for_sql($node, q{SELECT state = 'ok' FROM notify.status()}, 't', $db), 'killed: the workers are back') or diag($node->safe_psql($db, 'SELECT * FROM notify.status()'));
+	$node->safe_psql($db, q{INSERT INTO orders (customer) VALUES ('u4')});
+	delivered($db, 'after an update that was killed', 1);
 }
 
 # New objects under an old library are refused, at an update and at an install.
