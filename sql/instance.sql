@@ -121,6 +121,24 @@ $$;
 COMMENT ON FUNCTION notify._recheck_all() IS
 'Checks everything configured as if it were saved now and sets or clears its problem. Internal.';
 
+-- What is wrong with templates, partials and categories, a line each.
+CREATE FUNCTION notify._word_obstacles() RETURNS TABLE (line text)
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT format('template %s (%s): %s', t.name, concat_ws(', ', t.channel, t.locale, nullif(t.variant, '')), t.problem)
+	FROM notify.template t WHERE t.problem IS NOT NULL
+	UNION ALL
+	SELECT format('partial %s: %s', p.name, f.fault)
+	FROM notify.partial p CROSS JOIN LATERAL notify._partial_fault(p) AS f (fault) WHERE f.fault IS NOT NULL
+	UNION ALL
+	SELECT format('category %s: %s', c.name, f.fault)
+	FROM notify.category c CROSS JOIN LATERAL notify._category_fault(c) AS f (fault) WHERE f.fault IS NOT NULL;
+$$;
+
+COMMENT ON FUNCTION notify._word_obstacles() IS
+'What a restore brought of templates, partials and categories that could not be saved here. Internal.';
+
 -- Why this database cannot be armed, a line each.
 CREATE FUNCTION notify._obstacles() RETURNS text[]
 LANGUAGE sql STABLE
@@ -131,17 +149,10 @@ AS $$
 		UNION ALL
 		SELECT 2, format('source %s: %s', s.relation, s.problem) FROM notify.source s WHERE s.problem IS NOT NULL
 		UNION ALL
-		SELECT 3, format('template %s (%s): %s', t.name, concat_ws(', ', t.channel, t.locale, nullif(t.variant, '')), t.problem)
-		FROM notify.template t WHERE t.problem IS NOT NULL
+		SELECT 3, w.line FROM notify._word_obstacles() AS w
 		UNION ALL
-		SELECT 4, format('provider %s: %s', p.name, notify._provider_fault(p)) FROM notify.provider p
-		WHERE p.enabled AND notify._provider_fault(p) IS NOT NULL
-		UNION ALL
-		SELECT 5, format('category %s: %s', c.name, notify._category_fault(c)) FROM notify.category c
-		WHERE notify._category_fault(c) IS NOT NULL
-		UNION ALL
-		SELECT 6, format('partial %s: %s', p.name, notify._partial_fault(p)) FROM notify.partial p
-		WHERE notify._partial_fault(p) IS NOT NULL
+		SELECT 4, format('provider %s: %s', p.name, f.fault)
+		FROM notify.provider p CROSS JOIN LATERAL notify._provider_fault(p) AS f (fault) WHERE p.enabled AND f.fault IS NOT NULL
 	) AS o;
 $$;
 

@@ -225,7 +225,7 @@ BEGIN
 		  UNION
 		  SELECT format('template "%s"', t.name)
 		  FROM notify.template t CROSS JOIN LATERAL unnest(notify._template_sources(t)) AS s (source)
-		  WHERE partial = ANY (notify._liquid_partials(s.source))) AS u;
+		  WHERE CASE WHEN t.problem IS NULL THEN partial = ANY (notify._liquid_partials(s.source)) END) AS u;
 	IF users IS NOT NULL THEN
 		RAISE EXCEPTION 'partial "%" is in use', partial
 			USING ERRCODE = 'dependent_objects_still_exist',
@@ -264,9 +264,11 @@ BEGIN
 	IF TG_OP <> 'INSERT' THEN
 		PERFORM notify._check_partial_unused(OLD.name);
 	END IF;
+	-- One that was restored and does not parse stays as it is until it is mended.
 	UPDATE notify.template t SET weight = t.weight
 	FROM notify.template_version v
-	WHERE v.id = t.version AND notify._bind_partials(notify._template_sources(t)) <> v.partials;
+	WHERE v.id = t.version
+	  AND CASE WHEN t.problem IS NULL THEN notify._bind_partials(notify._template_sources(t)) <> v.partials END;
 	RETURN NULL;
 END
 $$;

@@ -88,6 +88,9 @@ BEGIN
 		AND to_jsonb(NEW) - 'problem' = to_jsonb(OLD) - 'problem' THEN
 		RETURN NEW;			-- a worker flags it, or takes the flag back
 	END IF;
+	IF TG_OP = 'UPDATE' AND NOT NEW.enabled AND to_jsonb(NEW) - 'enabled' = to_jsonb(OLD) - 'enabled' THEN
+		RETURN NEW;			-- what is switched off need not be good
+	END IF;
 	PERFORM notify._check_provider_settings(NEW);
 	NEW.problem := NULL;
 	RETURN NEW;

@@ -569,6 +569,9 @@ BEGIN
 		NEW.search_path := OLD.search_path;
 		RETURN NEW;
 	END IF;
+	IF TG_OP = 'UPDATE' AND NOT NEW.enabled AND to_jsonb(NEW) - 'enabled' = to_jsonb(OLD) - 'enabled' THEN
+		RETURN NEW;			-- what is switched off need not be good
+	END IF;
 	NEW.owner := notify._saver(NEW.owner, CASE WHEN TG_OP = 'UPDATE' THEN OLD.owner END, edited);
 	PERFORM notify._check_rule_parts(NEW);
 	-- What another wrote and nobody touched stays as it was checked when it was saved.
@@ -651,7 +654,7 @@ BEGIN
 		FROM notify.rule_version v WHERE v.id = NEW.version;
 	ELSIF NEW.action = 'notify' THEN
 		PERFORM notify._warn_variables(NEW.name, t.version)
-		FROM notify.template t WHERE t.name = NEW.template;
+		FROM notify.template t WHERE t.name = NEW.template AND t.problem IS NULL;
 	END IF;
 	RETURN NULL;
 END
