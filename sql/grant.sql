@@ -33,7 +33,7 @@ GRANT EXECUTE ON FUNCTION notify.attach(regclass, text, text[], text[]), notify.
 	notify._workers(), notify._preloaded() TO notify_admin;
 -- What the checks behind a save call with the saver's own rights
 GRANT EXECUTE ON FUNCTION notify._check_channel(text), notify._saver(regrole, regrole, boolean),
-	notify._is_superuser(), notify._check_lender(regrole, regclass), notify._primary_key(regclass), notify._check_columns(regclass, text[], text[]),
+	notify._is_superuser(), notify._primary_key(regclass), notify._check_columns(regclass, text[], text[]),
 	notify._tree(regclass), notify._source_of(oid), notify._put_triggers(regclass), notify._drop_triggers(regclass),
 	notify._drop_own_triggers(regclass, oid),
 	notify._check_expression(regclass, text, text, regrole, text),

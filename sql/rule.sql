@@ -226,29 +226,6 @@ CREATE TRIGGER a_search_path BEFORE INSERT
 	OR UPDATE OF source, condition, recipient, audience, context, dedupe_key, cancel_key ON notify.rule
 	FOR EACH ROW EXECUTE FUNCTION notify._keep_search_path();
 
-/*
- * Whoever owns a table can change it so that code of theirs runs where a rule
- * on it is compiled or run: a column's type, a domain's check. So a superuser's
- * rights are lent only to tables that a superuser owns.
- */
-CREATE FUNCTION notify._check_lender(owner regrole, relation regclass) RETURNS void
-LANGUAGE plpgsql STABLE
-SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-	IF (SELECT o.rolsuper FROM pg_roles o WHERE o.oid = owner)
-		AND NOT (SELECT o.rolsuper FROM pg_class c JOIN pg_roles o ON o.oid = c.relowner WHERE c.oid = relation) THEN
-		RAISE EXCEPTION 'a superuser''s rule cannot watch table %, which another role owns', relation
-			USING ERRCODE = 'insufficient_privilege',
-				  DETAIL = 'Its owner could change the table so that code of theirs runs as the superuser.',
-				  HINT = 'SET ROLE to the table''s owner, or to another role without superuser rights, and do it again.';
-	END IF;
-END
-$$;
-
-COMMENT ON FUNCTION notify._check_lender(regrole, regclass) IS
-'Raises 42501 when a superuser''s expressions would run on a table that a role without superuser rights owns. Internal.';
-
 CREATE FUNCTION notify._is_superuser() RETURNS boolean
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -324,7 +301,6 @@ AS $$
 BEGIN
 	PERFORM notify._check_columns(s.relation, s.key, s.columns);
 	IF s.recipient IS NOT NULL THEN
-		PERFORM notify._check_lender(s.owner, s.relation);
 		PERFORM notify._check_expression(s.relation, s.recipient, 'recipient', s.owner, s.search_path);
 	END IF;
 END
@@ -480,9 +456,6 @@ DECLARE
 	mode text := 'bare';
 BEGIN
 	PERFORM notify._check_watcher(r);
-	IF coalesce(r.condition, r.recipient, r.dedupe_key, r.cancel_key, r.audience, r.context) IS NOT NULL THEN
-		PERFORM notify._check_lender(r.owner, r.source);
-	END IF;
 	FOR part IN
 		SELECT * FROM (VALUES ('condition', r.condition), ('recipient', r.recipient),
 							  ('dedupe_key', r.dedupe_key), ('cancel_key', r.cancel_key)) AS p (kind, expression)

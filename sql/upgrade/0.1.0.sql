@@ -22,6 +22,7 @@ ALTER TABLE notify.recipient_source ADD COLUMN on_truncate text NOT NULL DEFAULT
 ALTER TABLE notify.recipient_source ADD COLUMN on_replica boolean NOT NULL DEFAULT false;
 \lock SELECT s.relation FROM notify.recipient_source s;	-- they get a trigger, at the end
 DROP EVENT TRIGGER notify_watch_ddl;
+DROP FUNCTION notify._check_lender(regrole, regclass);
 
 -- The cursor's row is found by its step, the transactions of the backlog take turns.
 ALTER TABLE notify.cursor DROP COLUMN one;

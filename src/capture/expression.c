@@ -32,6 +32,7 @@
 
 #include "capture/bare.h"
 #include "capture/expression.h"
+#include "capture/lender.h"
 
 #define OLD_VARNO 1
 #define NEW_VARNO 2
@@ -270,11 +271,14 @@ plan_expression(const Source *source, Relation relation, Expression *expression,
 
 	error_context_stack = &callback;
 	node = analyse(source, relation);
+	lender_check_code(node);
 	(void) find_columns(node, expression);
 	ChangeVarNodes(node, OLD_VARNO, INNER_VAR, 0);
 	ChangeVarNodes(node, NEW_VARNO, OUTER_VAR, 0);
 	node = (Node *) expression_planner_with_deps((Expr *) node, &needs->relations, &needs->objects);
 	expression->bare = bare_expression(node);
+	if (!expression->bare)
+		lender_check_table(relation);
 	error_context_stack = callback.previous;
 	return node;
 }

@@ -14,6 +14,7 @@
  */
 #include "postgres.h"
 
+#include "access/relation.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
@@ -25,8 +26,10 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/plancache.h"
+#include "utils/rel.h"
 
 #include "capture/identity.h"
+#include "capture/lender.h"
 #include "plan/query.h"
 
 PG_FUNCTION_INFO_V1(notify_check_query);
@@ -162,6 +165,29 @@ check_has_recipient(SPIPlanPtr plan)
 			 errhint("Name the column that holds the recipient's id: SELECT ... AS recipient.")));
 }
 
+static void
+check_table(Oid relid)
+{
+	Relation	relation;
+
+	if (!OidIsValid(relid))
+		return;
+	relation = relation_open(relid, AccessShareLock);
+	lender_check_table(relation);
+	relation_close(relation, NoLock);
+}
+
+/* With views expanded, so also what they call. */
+static void
+check_code(SPIPlanPtr plan)
+{
+	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
+	ListCell   *cell;
+
+	foreach(cell, source->query_list)
+		lender_check_code(lfirst(cell));
+}
+
 SPIPlanPtr
 query_prepare(QueryKind kind, const char *text, Oid relation)
 {
@@ -177,12 +203,14 @@ query_prepare(QueryKind kind, const char *text, Oid relation)
 	callback.previous = error_context_stack;
 	error_context_stack = &callback;
 	check_is_select(text);
+	check_table(relation);
 	query.before = append_head(&sql, relation);
 	/* The new line ends a comment the text may end in. */
 	appendStringInfo(&sql, "%s\n) AS notify_result ORDER BY 1", text);
 	plan = SPI_prepare(sql.data, QUERY_NARGS, types);
 	if (plan == NULL)
 		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	check_code(plan);
 	if (kind == QUERY_AUDIENCE)
 		check_has_recipient(plan);
 	error_context_stack = callback.previous;

@@ -19,7 +19,8 @@
  * would take their files with them.
  *
  * A version never changes, so its prepared plan is kept for the session, up to
- * PLANS_MAX of them; then all are dropped and made again as needed.
+ * PLANS_MAX of them; then all are dropped and made again as needed.  One that is
+ * not valid any more is made again too, and checked as it was at first.
  */
 #include "postgres.h"
 
@@ -141,10 +142,12 @@ find_plan(Run *run)
 	if (plans == NULL)
 		plans = make_table("notify_pg rule queries", sizeof(PlanEntry));
 	entry = hash_search(plans, &key, HASH_FIND, NULL);
-	if (entry != NULL)
+	if (entry != NULL && SPI_plan_is_valid(entry->plan))
 		return entry->plan;
 	plan = query_prepare(run->kind, run->text, run->relation);
 	SPI_keepplan(plan);
+	if (entry != NULL)
+		SPI_freeplan(entry->plan);
 	entry = hash_search(plans, &key, HASH_ENTER, NULL);
 	entry->plan = plan;
 	return plan;

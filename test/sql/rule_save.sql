@@ -141,9 +141,12 @@ SELECT notify._check_query('orders', 'SELECT 1', 'context', 'postgres', '');
 RESET ROLE;
 -- a superuser's rights are not lent to a table that another could change
 ALTER TABLE loose OWNER TO regress_notify_admin;
-SELECT notify.attach('loose', recipient => 'new.a');
+SELECT notify.attach('loose', recipient => 'new.a + 1');
 SELECT notify.attach('loose');
-INSERT INTO notify.rule (name, source, template, category, recipient) VALUES ('lent', 'loose', 'rs', 'rs', 'new.a');
+INSERT INTO notify.rule (name, source, template, category, recipient) VALUES ('lent', 'loose', 'rs', 'rs', 'new.a + 1');
+INSERT INTO notify.rule (name, source, template, category, audience) VALUES ('lent', 'loose', 'rs', 'rs', 'SELECT new.a AS recipient');
+-- ... but for what runs with the writer's rights, none are lent
+SELECT notify.attach('loose', recipient => 'new.a');
 SELECT notify.detach('loose');
 SET ROLE regress_notify_admin;
 -- anyone who may configure can switch another's rule off; it stays the other's
