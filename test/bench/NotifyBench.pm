@@ -41,7 +41,7 @@ sub size
 {
 	my ($full, $quick) = @_;
 	return $quick unless full();
-	return int($full * ($ENV{BENCH_SCALE} // 1));
+	return max($quick, int($full * ($ENV{BENCH_SCALE} // 1)));
 }
 
 sub rounds
@@ -160,7 +160,7 @@ sub table
 {
 	my (@line) = @_;
 	open my $out, '>>', $ENV{BENCH_TABLE} or die $!;
-	print $out @line == 1 ? "$line[0]\n" : sprintf("%-62s %9s %9s %-9s %-22s %-16s %s\n", @line);
+	print $out @line == 1 ? "$line[0]\n" : sprintf("%-80s %9s %9s %-9s %-22s %-32s %s\n", @line);
 	close $out;
 	return;
 }
@@ -299,12 +299,18 @@ sub cpu_of
 	return sum(0, map { (split ' ', slurp_file("/proc/$_/schedstat"))[0] / 1e9 } @pids);
 }
 
-# Kilobytes that are this process's alone.
+# Kilobytes that are this process's alone. Not the server's shared memory, of
+# which the kernel calls private what only one process has looked at so far.
 sub private_kb
 {
 	my ($pid) = @_;
-	my $map = slurp_file("/proc/$pid/smaps_rollup");
-	return sum(0, $map =~ /^Private_\w+:\s+(\d+) kB/mg);
+	my ($total, $shared) = (0, 0);
+	for (split /\n/, slurp_file("/proc/$pid/smaps"))
+	{
+		$shared = /zero|SYSV|shm/ if /^[0-9a-f]+-[0-9a-f]+ /;
+		$total += $1 if !$shared && /^Private_\w+:\s+(\d+) kB/;
+	}
+	return $total;
 }
 
 # The sums of these columns of notify.stat_worker, as a hash.

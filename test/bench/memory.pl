@@ -1,6 +1,6 @@
-# Memory: what is a worker's alone (Private_* of /proc/PID/smaps_rollup), with
-# as many transfers under way as it may have, early on and after a million
-# messages.
+# Memory: what is a worker's alone (Private_* of /proc/PID/smaps, shared memory
+# apart), with as many transfers under way as it may have, early on and after a
+# million messages.
 #
 # The sink answers after 20 ms, so that transfers pile up to the limit. Messages
 # come from one statement each round, captured, planned and sent by the workers.

@@ -13,7 +13,7 @@ use Test::More;
 
 my $events = size(20_000, 1_000);
 my @rules = (1, 20, 200);
-my @people = full() ? map { size($_, 0) } (1_000, 100_000, 1_000_000) : (100, 2_000);
+my @people = full() ? map { size($_, 100) } (1_000, 100_000, 1_000_000) : (100, 2_000);
 my $node = bench_cluster('planner', conf => "notify_pg.query_timeout = 10min\nautovacuum = off\n");
 
 for my $people (@people)
