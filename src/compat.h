@@ -12,12 +12,16 @@
 #error "notify_pg needs PostgreSQL 15 or later"
 #endif
 
+#include "access/genam.h"
+#include "catalog/pg_attribute.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_extension.h"
 #include "commands/extension.h"
 #include "miscadmin.h"
+#include "nodes/execnodes.h"
 #include "pgstat.h"
 #include "replication/logicalworker.h"
+#include "rewrite/rewriteHandler.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #if PG_VERSION_NUM >= 180000
@@ -47,6 +51,30 @@ compat_applies_in_order(void)
 	return IsLogicalWorker() && !IsLogicalParallelApplyWorker();
 #else
 	return IsLogicalWorker();
+#endif
+}
+
+/* Columns that are computed when they are read; before 18 there are none. */
+#ifndef ATTRIBUTE_GENERATED_VIRTUAL
+#define ATTRIBUTE_GENERATED_VIRTUAL 'v'
+#endif
+
+static inline Node *
+compat_generation_expression(Relation relation, AttrNumber attno)
+{
+#if PG_VERSION_NUM >= 180000
+	return build_generation_expression(relation, attno);
+#else
+	return build_column_default(relation, attno);
+#endif
+}
+
+/* After the last index_insert() with this IndexInfo, which may hold pins from 17 on. */
+static inline void
+compat_index_insert_cleanup(Relation index, IndexInfo *info)
+{
+#if PG_VERSION_NUM >= 170000
+	index_insert_cleanup(index, info);
 #endif
 }
 

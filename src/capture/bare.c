@@ -18,6 +18,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/sysattr.h"
 #include "catalog/pg_language.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
@@ -266,7 +267,8 @@ node_raises(Node *node)
 		case T_CoalesceExpr:
 			return false;
 		case T_Var:
-			return ((Var *) node)->varattno < 0;
+			return ((Var *) node)->varattno < 0 &&
+				   ((Var *) node)->varattno != TableOidAttributeNumber;
 		case T_ArrayExpr:
 			return ((ArrayExpr *) node)->multidims;
 		case T_FuncExpr:

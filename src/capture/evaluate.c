@@ -84,13 +84,22 @@ text_of(RuleSet *set, Expression *expression, char **result)
 	return true;
 }
 
+/* A slot that holds a row says of which table; virtual.c tells it from none by that. */
+static TupleTableSlot *
+marked(const RuleSet *set, TupleTableSlot *row)
+{
+	if (row != set->nothing)
+		row->tts_tableOid = set->relid;
+	return row;
+}
+
 /* Point the set's expressions, and the filter of its rules, at the change. */
 static void
 aim(RuleSet *set, const Change *change)
 {
 	ResetExprContext(set->econtext);
-	set->econtext->ecxt_outertuple = change->new;
-	set->econtext->ecxt_innertuple = change->old;
+	set->econtext->ecxt_outertuple = marked(set, change->new);
+	set->econtext->ecxt_innertuple = marked(set, change->old);
 	filter_aim(set->filters[change->op], change->new, change->old);
 }
 

@@ -33,6 +33,7 @@
 #include "capture/bare.h"
 #include "capture/expression.h"
 #include "capture/lender.h"
+#include "capture/virtual.h"
 
 #define OLD_VARNO 1
 #define NEW_VARNO 2
@@ -173,6 +174,7 @@ make_scope(const char *text, Relation relation)
 	return pstate;
 }
 
+/* Those named, of which the system columns are refused. */
 static bool
 find_columns(Node *node, void *context)
 {
@@ -186,7 +188,7 @@ find_columns(Node *node, void *context)
 
 		if (var->varattno > 0)
 			expression->columns = bms_add_member(expression->columns, var->varattno);
-		else
+		else if (var->varattno == InvalidAttrNumber)
 			expression->whole_row = true;
 	}
 	return expression_tree_walker(node, find_columns, context);
@@ -273,6 +275,9 @@ plan_expression(const Source *source, Relation relation, Expression *expression,
 	node = analyse(source, relation);
 	lender_check_code(node);
 	(void) find_columns(node, expression);
+	node = virtual_expand(node, relation, OLD_VARNO);
+	node = virtual_expand(node, relation, NEW_VARNO);
+	(void) find_columns(node, expression); /* and what those are computed from */
 	ChangeVarNodes(node, OLD_VARNO, INNER_VAR, 0);
 	ChangeVarNodes(node, NEW_VARNO, OUTER_VAR, 0);
 	node = (Node *) expression_planner_with_deps((Expr *) node, &needs->relations, &needs->objects);

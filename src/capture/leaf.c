@@ -33,6 +33,7 @@
 #include "capture/invalidate.h"
 #include "capture/leaf.h"
 #include "capture/names.h"
+#include "compat.h"
 
 typedef struct LeafIndex
 {
@@ -253,6 +254,10 @@ insert_index_entry(LeafIndex *index, Relation partition, TupleTableSlot *row)
 	bool	 nulls[INDEX_MAX_KEYS];
 	Relation relation;
 
+	/* Nothing is kept from one row to the next: it would refer to what is gone by then. */
+	index->info->ii_ExpressionsState = NIL;
+	index->info->ii_AmCache = NULL;
+	index->info->ii_Context = CurrentMemoryContext;
 	if (estate != NULL)
 		GetPerTupleExprContext(estate)->ecxt_scantuple = row;
 	if (wants_row(index, row, estate))
@@ -261,9 +266,9 @@ insert_index_entry(LeafIndex *index, Relation partition, TupleTableSlot *row)
 		FormIndexDatum(index->info, row, estate, values, nulls);
 		index_insert(relation, values, nulls, &row->tts_tid, partition,
 					 index->is_unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO, false, index->info);
+		compat_index_insert_cleanup(relation, index->info);
 		index_close(relation, RowExclusiveLock);
 	}
-	index->info->ii_ExpressionsState = NIL;
 	if (estate != NULL)
 		FreeExecutorState(estate);
 }

@@ -11,34 +11,52 @@
  *
  * A row is written only as far as it fits notify_pg.event_row_limit, judged by
  * the stored sizes before anything is detoasted; beyond it, key columns only.
- * A column whose conversion raises is left out, and the image is marked
- * truncated: the business statement goes on.
+ * A column whose conversion raises (or computation, when it is a virtual one) is
+ * left out, and the image is marked truncated: the business statement goes on.
  */
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "executor/executor.h"
 #include "lib/stringinfo.h"
 #include "utils/rel.h"
 
 #include "capture/attempt.h"
 #include "capture/column.h"
 #include "capture/payload.h"
+#include "capture/virtual.h"
 #include "guc.h"
 
 /* A jsonb string or object cannot be longer, whatever the setting says. */
 #define IMAGE_MAX_SIZE ((Size) 200 * 1024 * 1024)
 
+typedef struct Field
+{
+	Column	   column;
+	bool	   is_key;
+	bool	   is_virtual;
+	ExprState *generation; /* computes it, when it is virtual; NULL: that cannot be done */
+} Field;
+
 struct Payload
 {
-	int		count; /* columns wanted, in jsonb's key order */
-	Column *columns;
-	bool   *is_key;	   /* parallel to columns */
-	int		key_count; /* in the order the source names them */
-	Column *keys;
-	bool	incomplete; /* failed closed: key columns only */
-	bool	whole;		/* every column is wanted */
-	bool	safe;		/* nothing here can raise */
+	int			 count; /* columns wanted, in jsonb's key order */
+	Field		*fields;
+	int			 key_count; /* in the order the source names them */
+	Field		*keys;
+	bool		 incomplete; /* failed closed: key columns only */
+	bool		 whole;		 /* every column is wanted */
+	bool		 safe;		 /* nothing here can raise */
+	ExprContext *econtext;	 /* what virtual columns are computed in */
 };
+
+/* A virtual column on its way to be computed. */
+typedef struct Preparation
+{
+	Relation	  relation;
+	MemoryContext context; /* the payload's */
+	Field		 *field;
+} Preparation;
 
 /* One image of one row on its way to jsonb. */
 typedef struct Build
@@ -49,7 +67,7 @@ typedef struct Build
 	bool			keys_only;
 	JsonbPair	   *pairs;
 	int				count;
-	int				column; /* for write_one */
+	Field		   *field; /* for write_one */
 	Jsonb		   *result;
 	char		   *key;
 } Build;
@@ -119,8 +137,8 @@ excludes_unknown(List *columns, TupleDesc row)
 static int
 compare_names(const void *a, const void *b)
 {
-	const Column *one = a;
-	const Column *other = b;
+	const Column *one = &((const Field *) a)->column;
+	const Column *other = &((const Field *) b)->column;
 
 	if (one->name_length != other->name_length)
 		return one->name_length - other->name_length;
@@ -128,47 +146,72 @@ compare_names(const void *a, const void *b)
 }
 
 static void
-prepare_columns(Payload *payload, TupleDesc row, List *key, List *columns)
+prepare_generation(void *arg)
 {
-	int i;
+	Preparation	 *preparation = arg;
+	MemoryContext before = MemoryContextSwitchTo(preparation->context);
 
-	payload->columns = palloc0(Max(row->natts, 1) * sizeof(Column));
-	payload->is_key = palloc0(Max(row->natts, 1) * sizeof(bool));
+	preparation->field->generation =
+		virtual_prepare(preparation->relation, preparation->field->column.attno);
+	MemoryContextSwitchTo(before);
+}
+
+static void
+prepare_field(Payload *payload, Relation relation, Form_pg_attribute attribute, Field *field)
+{
+	Preparation preparation = {relation, CurrentMemoryContext, field};
+
+	column_prepare(&field->column, attribute);
+	field->is_virtual = virtual_column(attribute);
+	if (field->is_virtual)
+	{
+		(void) attempt(prepare_generation, &preparation);
+		if (payload->econtext == NULL)
+			payload->econtext = CreateStandaloneExprContext();
+	}
+	payload->safe &= field->column.safe && !field->is_virtual;
+}
+
+static void
+prepare_fields(Payload *payload, Relation relation, List *key, List *columns)
+{
+	TupleDesc row = RelationGetDescr(relation);
+	int		  i;
+
+	payload->fields = palloc0(Max(row->natts, 1) * sizeof(Field));
 	payload->whole = true;
 	for (i = 0; i < row->natts; i++)
 	{
 		Form_pg_attribute attribute = TupleDescAttr(row, i);
+		const char		 *name = NameStr(attribute->attname);
+		Field			 *field = &payload->fields[payload->count];
 
 		if (attribute->attisdropped)
 			continue;
-		if (is_wanted(columns, NameStr(attribute->attname)))
-			column_prepare(&payload->columns[payload->count++], attribute);
-		else
+		if (!is_wanted(columns, name))
+		{
 			payload->whole = false;
+			continue;
+		}
+		prepare_field(payload, relation, attribute, field);
+		field->is_key = is_named(key, name);
+		payload->count++;
 	}
-	qsort(payload->columns, payload->count, sizeof(Column), compare_names);
-	for (i = 0; i < payload->count; i++)
-	{
-		payload->is_key[i] = is_named(key, payload->columns[i].name);
-		payload->safe &= payload->columns[i].safe;
-	}
+	qsort(payload->fields, payload->count, sizeof(Field), compare_names);
 }
 
 static void
-prepare_keys(Payload *payload, TupleDesc row, List *key)
+prepare_keys(Payload *payload, Relation relation, List *key)
 {
 	ListCell *cell;
 
-	payload->keys = palloc0(Max(list_length(key), 1) * sizeof(Column));
+	payload->keys = palloc0(Max(list_length(key), 1) * sizeof(Field));
 	foreach (cell, key)
 	{
-		Form_pg_attribute attribute = find_attribute(row, lfirst(cell));
+		Form_pg_attribute attribute = find_attribute(RelationGetDescr(relation), lfirst(cell));
 
-		if (attribute == NULL)
-			continue;
-		column_prepare(&payload->keys[payload->key_count], attribute);
-		payload->safe &= payload->keys[payload->key_count].safe;
-		payload->key_count++;
+		if (attribute != NULL)
+			prepare_field(payload, relation, attribute, &payload->keys[payload->key_count++]);
 	}
 }
 
@@ -179,8 +222,8 @@ payload_prepare(Relation relation, List *key, List *columns)
 
 	payload->safe = true;
 	payload->incomplete = excludes_unknown(columns, RelationGetDescr(relation));
-	prepare_columns(payload, RelationGetDescr(relation), key, columns);
-	prepare_keys(payload, RelationGetDescr(relation), key);
+	prepare_fields(payload, relation, key, columns);
+	prepare_keys(payload, relation, key);
 	return payload;
 }
 
@@ -195,7 +238,7 @@ payload_holds(const Payload *payload, AttrNumber attno)
 	if (attno == InvalidAttrNumber)
 		return payload->whole;
 	for (i = 0; i < payload->count; i++)
-		if (payload->columns[i].attno == attno)
+		if (payload->fields[i].column.attno == attno)
 			return true;
 	return false;
 }
@@ -206,40 +249,63 @@ payload_is_key(const Payload *payload, AttrNumber attno)
 	int i;
 
 	for (i = 0; i < payload->key_count; i++)
-		if (payload->keys[i].attno == attno)
+		if (payload->keys[i].column.attno == attno)
 			return true;
 	return false;
 }
 
-static bool
-is_same(const Column *column, TupleTableSlot *one, TupleTableSlot *other)
+static Datum
+compute(const Payload *payload, const Field *field, TupleTableSlot *row, bool *isnull)
 {
-	int i = column->attno - 1;
+	if (field->generation == NULL)
+		ereport(ERROR, (errcode(ERRCODE_GENERATED_ALWAYS),
+						errmsg("column \"%s\" cannot be computed", field->column.name)));
+	payload->econtext->ecxt_scantuple = row;
+	return ExecEvalExpr(field->generation, payload->econtext, isnull);
+}
 
-	if (one->tts_isnull[i] || other->tts_isnull[i])
-		return one->tts_isnull[i] && other->tts_isnull[i];
-	return column_same(column, one->tts_values[i], other->tts_values[i]);
+static Datum
+value_of(const Payload *payload, const Field *field, TupleTableSlot *row, bool *isnull)
+{
+	if (field->is_virtual)
+		return compute(payload, field, row, isnull);
+	*isnull = row->tts_isnull[field->column.attno - 1];
+	return row->tts_values[field->column.attno - 1];
 }
 
 static bool
-is_left_out(const Build *build, int column)
+is_same(const Build *build, const Field *field)
 {
-	if (build->keys_only && !build->payload->is_key[column])
+	bool  one_isnull;
+	bool  other_isnull;
+	Datum one = value_of(build->payload, field, build->row, &one_isnull);
+	Datum other = value_of(build->payload, field, build->other, &other_isnull);
+
+	if (one_isnull || other_isnull)
+		return one_isnull && other_isnull;
+	return column_same(&field->column, one, other);
+}
+
+static bool
+is_left_out(const Build *build, const Field *field)
+{
+	if (build->keys_only && !field->is_key)
 		return true;
-	return build->other != NULL &&
-		   is_same(&build->payload->columns[column], build->row, build->other);
+	return build->other != NULL && is_same(build, field);
 }
 
 static void
-write_column(Build *build, int number)
+write_field(Build *build, Field *field)
 {
-	Column	  *column = &build->payload->columns[number];
+	Column	  *column = &field->column;
 	JsonbPair *pair = &build->pairs[build->count];
+	bool	   isnull;
+	Datum	   value;
 
-	if (is_left_out(build, number))
+	if (is_left_out(build, field))
 		return;
-	column_to_jsonb(column, build->row->tts_values[column->attno - 1],
-					build->row->tts_isnull[column->attno - 1], &pair->value);
+	value = value_of(build->payload, field, build->row, &isnull);
+	column_to_jsonb(column, value, isnull, &pair->value);
 	pair->key.type = jbvString;
 	pair->key.val.string.val = column->name;
 	pair->key.val.string.len = column->name_length;
@@ -251,7 +317,7 @@ write_one(void *arg)
 {
 	Build *build = arg;
 
-	write_column(build, build->column);
+	write_field(build, build->field);
 }
 
 static void
@@ -274,7 +340,7 @@ write_object(void *arg)
 
 	build->count = 0;
 	for (i = 0; i < build->payload->count; i++)
-		write_column(build, i);
+		write_field(build, &build->payload->fields[i]);
 	finish_object(build);
 }
 
@@ -282,9 +348,14 @@ write_object(void *arg)
 static void
 write_what_can_be(Build *build)
 {
+	int i;
+
 	build->count = 0;
-	for (build->column = 0; build->column < build->payload->count; build->column++)
+	for (i = 0; i < build->payload->count; i++)
+	{
+		build->field = &build->payload->fields[i];
 		(void) attempt(write_one, build);
+	}
 	if (attempt(finish_object, build) != NULL)
 	{
 		build->count = 0;
@@ -303,13 +374,13 @@ write_key(void *arg)
 	initStringInfo(&key);
 	for (i = 0; i < payload->key_count; i++)
 	{
-		int attribute = payload->keys[i].attno - 1;
+		bool  isnull;
+		Datum value = value_of(payload, &payload->keys[i], build->row, &isnull);
 
 		if (i > 0)
 			appendStringInfoChar(&key, '|');
-		if (!build->row->tts_isnull[attribute])
-			appendStringInfoString(
-				&key, column_to_text(&payload->keys[i], build->row->tts_values[attribute]));
+		if (!isnull)
+			appendStringInfoString(&key, column_to_text(&payload->keys[i].column, value));
 	}
 	build->key = key.data;
 }
@@ -322,10 +393,12 @@ image_size(const Build *build)
 
 	for (i = 0; i < build->payload->count; i++)
 	{
-		const Column *column = &build->payload->columns[i];
+		const Field *field = &build->payload->fields[i];
+		int			 attribute = field->column.attno - 1;
 
-		if (!build->row->tts_isnull[column->attno - 1])
-			size += column_size(column, build->row->tts_values[column->attno - 1]);
+		/* A virtual column has no stored size: the slot holds NULL for it. */
+		if (!build->row->tts_isnull[attribute])
+			size += column_size(&field->column, build->row->tts_values[attribute]);
 	}
 	return size;
 }

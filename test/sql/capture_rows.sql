@@ -218,6 +218,29 @@ UPDATE orders SET status = 'bigger';
 DELETE FROM orders;
 SELECT op, new, old, cut FROM events();
 
+-- Indexes of one's own on the log, of any kind; a row that one of them refuses leaves nothing behind.
+CREATE INDEX own_brin ON notify.event USING brin (id);
+CREATE INDEX own_gin ON notify.event USING gin (new);
+DO $$ BEGIN
+	EXECUTE format($f$CREATE UNIQUE INDEX own_unique ON %s ((new ->> 'customer')) WHERE new ->> 'status' = 'once'$f$,
+				   (SELECT tableoid::regclass FROM notify.event ORDER BY id DESC LIMIT 1));
+END $$;
+BEGIN;
+INSERT INTO orders SELECT i, 'own', 'x' FROM generate_series(100, 120) AS i;
+COMMIT;
+INSERT INTO orders VALUES (121, 'own', 'once'), (122, 'other', 'once');
+INSERT INTO orders VALUES (123, 'own', 'once');
+INSERT INTO orders VALUES (124, 'third', 'once'), (125, 'own', 'x');
+SET enable_seqscan = off;
+SELECT count(*) FROM notify.event WHERE new @> '{"customer": "own"}';
+SELECT count(*) FROM notify.event WHERE new ->> 'status' = 'once' AND new ->> 'customer' IN ('own', 'third');
+SELECT count(*) FROM notify.event WHERE id > (SELECT max(id) FROM seen);
+RESET enable_seqscan;
+DROP INDEX notify.own_brin, notify.own_gin, notify.own_unique;
+SELECT count(*) FROM events();
+DELETE FROM orders WHERE id >= 100;
+SELECT count(*) FROM events();
+
 -- Detached and attached again.
 SELECT notify.detach('orders');
 INSERT INTO orders VALUES (1, 'ann');
