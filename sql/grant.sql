@@ -94,7 +94,7 @@ GRANT SELECT ON notify._serving TO notify_worker;
 GRANT SELECT ON notify.instance, notify.origin TO notify_worker, notify_report, notify_admin;
 -- and what these call with the worker's own rights
 GRANT EXECUTE ON FUNCTION notify._is_superuser(), notify._held(), notify._is_copy(), notify._here(), notify.now(), notify.id_time(bigint), notify.time_id(timestamptz), notify._next_id(),
-	notify._person_now(text, bigint), notify._cursor(), notify._save_cursor(notify.cursor, notify.cursor), notify._next_events(notify.cursor, integer),
+	notify._person_now(text, bigint), notify._source_of(oid), notify._cursor(), notify._save_cursor(notify.cursor, notify.cursor), notify._next_events(notify.cursor, integer),
 	notify._batch_chunk(notify.cursor, integer), notify._batch_events(notify.cursor, integer),
 	notify._worth_closing(pg_snapshot, pg_snapshot), notify._backlog_chunk(notify.cursor, integer),
 	notify._add_to_backlog(notify.cursor, notify.event), notify._mark(pg_snapshot), notify._low_id(xid8),

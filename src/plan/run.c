@@ -37,6 +37,7 @@
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
+#include "utils/plancache.h"
 #include "utils/timeout.h"
 #include "utils/tuplestore.h"
 
@@ -294,6 +295,54 @@ is_passing(int code)
 		code == ERRCODE_T_R_SERIALIZATION_FAILURE;
 }
 
+/* The relations the prepared query reads, views expanded */
+static Datum
+relations_read(const Run *run)
+{
+	PlanKey		key = {run->version, run->kind};
+	PlanEntry  *entry = plans == NULL ? NULL : hash_search(plans, &key, HASH_FIND, NULL);
+	CachedPlanSource *source;
+	Datum	   *oids;
+	int			count = 0;
+	ListCell   *cell;
+
+	if (entry == NULL)
+		return PointerGetDatum(construct_empty_array(OIDOID));
+	source = linitial(SPI_plan_get_plan_sources(entry->plan));
+	oids = palloc(Max(list_length(source->relationOids), 1) * sizeof(Datum));
+	foreach(cell, source->relationOids)
+		oids[count++] = ObjectIdGetDatum(lfirst_oid(cell));
+	return PointerGetDatum(construct_array(oids, count, OIDOID, sizeof(Oid), true, TYPALIGN_INT));
+}
+
+/* Does it read an attached table with columns that are kept out of events? */
+static bool
+reads_secret(const Run *run)
+{
+	Oid			types[1] = {OIDARRAYOID};
+	Datum		values[1] = {relations_read(run)};
+	bool		result;
+
+	SPI_connect();
+	SPI_execute_with_args("SELECT FROM pg_catalog.unnest($1) AS o JOIN notify.source AS s"
+						  " ON s.relation OPERATOR(pg_catalog.=) notify._source_of(o)"
+						  " WHERE s.columns IS NOT NULL", 1, types, values, NULL, true, 1);
+	result = SPI_processed > 0;
+	SPI_finish();
+	return result;
+}
+
+/* What may be told of an error: its text may show what the query read. */
+static const char *
+message_of(const Run *run, const ErrorData *error)
+{
+	if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION ||
+		error->sqlerrcode == ERRCODE_QUERY_CANCELED || !reads_secret(run))
+		return error->message;
+	return psprintf("SQLSTATE %s; the error is not shown: the query reads a table with columns kept out of events",
+					unpack_sql_state(error->sqlerrcode));
+}
+
 /* Run over the events from "from" to "to"; what is wrong, or NULL */
 static const char *
 attempt_range(Run *run, int from, int to)
@@ -306,7 +355,7 @@ attempt_range(Run *run, int from, int to)
 	if (error != NULL && is_passing(error->sqlerrcode) && clock_ms() < run->deadline)
 		error = attempt_in_time(run);
 	if (error != NULL)
-		return error->message;
+		return message_of(run, error);
 	return run->has_extra ? "context query returned more than one row" : NULL;
 }
 
@@ -486,5 +535,5 @@ notify_query_problem(PG_FUNCTION_ARGS)
 	tuplestore_end(run.found);
 	if (error == NULL || is_passing(error->sqlerrcode) || error->sqlerrcode == ERRCODE_QUERY_CANCELED)
 		PG_RETURN_NULL();
-	PG_RETURN_TEXT_P(cstring_to_text(error->message));
+	PG_RETURN_TEXT_P(cstring_to_text(message_of(&run, error)));
 }

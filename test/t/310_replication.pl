@@ -150,6 +150,10 @@ $node->safe_psql('postgres', q{
 		   ('casts json', 'people', $$(new.extra ->> 'pin')::integer > 0$$, 'news', 'news'),
 		   ('whole row', 'people', 'new::text::integer > 0', 'news', 'news'),
 		   ('plain', 'people', NULL, 'news', 'news');
+	CREATE VIEW pins AS SELECT id, password::integer AS pin FROM people;
+	INSERT INTO notify.rule (name, source, context, audience, template, category)
+	VALUES ('context', 'people', 'SELECT pin FROM pins p WHERE p.id = new.id', NULL, 'news', 'news'),
+		   ('audience', 'people', NULL, 'SELECT (p.extra ->> $$pin$$)::integer::text AS recipient FROM people p WHERE p.id = new.id', 'news', 'news');
 	INSERT INTO notify.rule (name, source, template, category, dedupe_key)
 	VALUES ('key', 'people', 'news', 'news', $$(new.password || 'x')::integer::text$$);
 });
@@ -162,9 +166,13 @@ $node->psql('postgres', "SET client_min_messages = debug1;
 	ALTER TABLE people RENAME COLUMN secret TO password;
 	INSERT INTO people VALUES (2, 'z', '$marker', '{}');
 	SELECT count(*) FROM notify.event; SELECT notify.replay('casts', now() - interval '1 hour');
-	DELETE FROM people", stdout => \$said, stderr => \$errors);
+	", stdout => \$said, stderr => \$errors);
+wait_for_drain($node);
+$node->safe_psql('postgres', 'DELETE FROM people');
 wait_for_drain($node);
 unlike($said . $errors, qr/$marker/, 'not in what the session was told');
+is($node->safe_psql('postgres', q{SELECT string_agg(DISTINCT reason || ' ' || left(detail, 34), ', ') FROM notify.message WHERE reason IN ('context_error', 'audience_error')}),
+	'audience_error SQLSTATE 22P02; the error is not s, context_error SQLSTATE 22P02; the error is not s', 'queries that failed on it do not tell either');
 like($node->safe_psql('postgres', q{SELECT string_agg(undecided::text, '') FROM notify.event}), qr/is not shown/, '... where errors there were');
 is( $node->safe_psql('postgres', q{SELECT problem IS NOT NULL FROM notify.rule WHERE name = 'casts'}), 't', '... of which the rule tells');
 my $tables = $node->safe_psql('postgres', q{
