@@ -57,12 +57,17 @@ typedef struct LiquidMissing
 extern void liquid_render_noting(const LiquidTemplate *t, Jsonb *data, LiquidFormat format,
 								 LiquidLibrary *library, StringInfo out, LiquidMissing *missing);
 
-/* What a template may use.  Passing any of them is an ERROR of its own. */
+/*
+ * What a template may use.  Passing any of them is an ERROR of its own.  A
+ * fuzzer is built with less, or it would spend its time in loops.
+ */
 #define LIQUID_MAX_SOURCE	(1024 * 1024)	/* bytes of one source, or of all partials used */
 #define LIQUID_MAX_NESTING	100		/* blocks or brackets within each other */
 #define LIQUID_MAX_PARTIALS	50		/* partials within each other */
+#ifndef LIQUID_MAX_OUTPUT
 #define LIQUID_MAX_OUTPUT	(16 * 1024 * 1024)	/* bytes of words */
 #define LIQUID_MAX_STEPS	(4 * 1000 * 1000)	/* nodes, iterations, comparisons */
 #define LIQUID_MAX_MEMORY	(32 * 1024 * 1024)	/* bytes made by filters and captures */
+#endif
 
 #endif							/* NOTIFY_LIQUID_LIQUID_H */
