@@ -6,6 +6,8 @@
 #   make docs           docs/reference.md
 #   make bench          how fast it is beside the bare means, for an hour or so; NAME=drain: that one
 #   make bench-quick    the same small, in minutes, to see that all of it runs
+#   make bench-liquid   Liquid beside LiquidJS (npm)
+#   make fuzz           Liquid under libFuzzer for an hour
 #
 # make test and make demo install missing Debian packages (as root), build,
 # and use a private copy of the PostgreSQL installation under build/; they
@@ -100,6 +102,25 @@ build/bench/%: test/bench/%.c test/bench/clock.h
 	@mkdir -p $(@D)
 	$(CC) -O2 -Wall -Wextra -Werror -I$(includedir) -o $@ $< -L$(libdir) -lcurl -lpq
 
+# Liquid outside of a server (test/fuzz). fuzz needs clang and goes on for
+# FUZZ_SECONDS; what it finds new is in build/fuzz/corpus, a failing input in build/fuzz.
+FUZZ_SECONDS = 3600
+FUZZ_SOURCES = $(filter-out src/liquid/sql.c src/liquid/sms.c,$(wildcard src/liquid/*.c)) \
+	$(filter-out test/fuzz/replay.c,$(wildcard test/fuzz/*.c))
+FUZZ_BUILD = -g -O1 -std=gnu99 -D_GNU_SOURCE -fsanitize=address,undefined -fno-sanitize-recover=undefined \
+	-fno-omit-frame-pointer -Wno-ignored-attributes -Isrc -Itest/fuzz -I$(includedir_server) \
+	-DLIQUID_MAX_OUTPUT=65536 -DLIQUID_MAX_STEPS=5000 -DLIQUID_MAX_MEMORY=262144
+FUZZ_LIBS = -L$(pkglibdir) -L$(libdir) -lpgcommon -lpgport -licui18n -licuuc -lcrypto -lm
+build/fuzz/replay: $(FUZZ_SOURCES) test/fuzz/replay.c $(wildcard src/liquid/*.h test/fuzz/*.h) Makefile
+	@mkdir -p $(@D)
+	$(CC) $(FUZZ_BUILD) -o $@ $(filter %.c,$^) $(FUZZ_LIBS)
+build/fuzz/liquid: $(FUZZ_SOURCES) $(wildcard src/liquid/*.h test/fuzz/*.h) Makefile
+	@mkdir -p $(@D)/corpus
+	clang $(FUZZ_BUILD) -fsanitize=fuzzer -o $@ $(filter %.c,$^) $(FUZZ_LIBS)
+fuzz: build/fuzz/liquid
+	build/fuzz/liquid -max_total_time=$(FUZZ_SECONDS) -dict=test/fuzz/liquid.dict -max_len=4096 -timeout=20 -rss_limit_mb=3000 \
+		-artifact_prefix=build/fuzz/ build/fuzz/corpus test/fuzz/corpus
+
 installcheck: check-stems
 check-stems:
 	$(if $(SAME_STEM),$(error $(SAME_STEM): in both sql/ and test/sql/; rename the test))
@@ -112,6 +133,9 @@ bench:
 	@BENCH=full test/run bench $(ONE)
 bench-quick:
 	@test/run bench
+# Beside LiquidJS, which npm fetches for it.
+bench-liquid:
+	@BENCH=full test/run bench liquid
 demo:
 	@examples/demo
 demo-psql:
@@ -120,4 +144,4 @@ demo-psql:
 docs:
 	@docs/generate >docs/reference.md.new && mv docs/reference.md.new docs/reference.md || { rm -f docs/reference.md.new; exit 1; }
 
-.PHONY: unit bench-tools check-stems test bench bench-quick demo demo-psql docs
+.PHONY: unit bench-tools check-stems test bench bench-quick bench-liquid fuzz demo demo-psql docs
