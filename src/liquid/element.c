@@ -31,10 +31,16 @@ add_flat(LiquidRender *r, LiquidArray *result, LiquidValue v)
 LiquidArray *
 liquid_elements(LiquidRender *r, LiquidValue v)
 {
-	LiquidArray *result = liquid_array_make((int) Min(liquid_count(v), 1024));
+	LiquidArray *result;
 
 	if (v.kind == LIQUID_RANGE)
-		return liquid_items(v, 0, -1);
+	{
+		result = liquid_items(v, 0, -1);
+		liquid_grow(r, result->count * sizeof(LiquidValue));
+		return result;
+	}
+	liquid_grow(r, liquid_count(v) * sizeof(LiquidValue));
+	result = liquid_array_make((int) Min(liquid_count(v), 1024));
 	if (!liquid_is_nil(v))
 		add_flat(r, result, v);
 	return result;

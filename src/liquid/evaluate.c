@@ -25,7 +25,11 @@ evaluate_path(LiquidRender *r, const LiquidExpr *e)
 		return liquid_nil();
 	v = liquid_get(r, key.u.string, key.len);
 	for (int i = 1; i < e->segments && !liquid_is_nil(v); i++)
+	{
+		if (v.kind == LIQUID_STRING)
+			r->steps += v.len / 256;	/* its size may be asked for */
 		v = liquid_lookup(v, segment_key(r, &e->path[i]), e->path[i].command);
+	}
 	return v;
 }
 
@@ -102,10 +106,13 @@ compare(LiquidComparison comparison, LiquidValue a, LiquidValue b)
 }
 
 /* Comparing and searching may walk long strings and arrays. */
-static void
-charge_comparison(LiquidRender *r, LiquidValue a, LiquidValue b)
+void
+liquid_charge_comparison(LiquidRender *r, LiquidValue a, LiquidValue b)
 {
-	r->steps += liquid_count(a) + liquid_count(b);
+	if (a.kind != LIQUID_RANGE)
+		r->steps += liquid_count(a);
+	if (b.kind != LIQUID_RANGE)
+		r->steps += liquid_count(b);
 	if (a.kind == LIQUID_STRING)
 		r->steps += a.len / 256;
 	liquid_step(r);
@@ -117,9 +124,7 @@ evaluate_comparison(LiquidRender *r, const LiquidExpr *e)
 	LiquidValue a = liquid_evaluate(r, e->left);
 	LiquidValue b = liquid_evaluate(r, e->right);
 
-	if (e->comparison != COMPARE_CONTAINS || a.kind != LIQUID_RANGE)
-		charge_comparison(r, a.kind == LIQUID_RANGE ? liquid_nil() : a,
-						  b.kind == LIQUID_RANGE ? liquid_nil() : b);
+	liquid_charge_comparison(r, a, b);
 	return liquid_boolean(compare(e->comparison, a, b));
 }
 

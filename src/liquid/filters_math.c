@@ -16,35 +16,44 @@ operand(const LiquidArguments *args)
 	return liquid_to_number(args->values[0]);
 }
 
-static LiquidValue
-filter_plus(LiquidRender *r, LiquidValue input, const LiquidArguments *args)
-{
-	return liquid_add(liquid_to_number(input), operand(args));
+/* Of the input and the argument. */
+#define BINARY_FILTER(name, operation) \
+static LiquidValue \
+name(LiquidRender *r, LiquidValue input, const LiquidArguments *args) \
+{ \
+	return operation(liquid_to_number(input), operand(args)); \
+}
+
+/* Of the input alone. */
+#define UNARY_FILTER(name, operation) \
+static LiquidValue \
+name(LiquidRender *r, LiquidValue input, const LiquidArguments *args) \
+{ \
+	return operation(liquid_to_number(input)); \
 }
 
 static LiquidValue
-filter_minus(LiquidRender *r, LiquidValue input, const LiquidArguments *args)
+larger(LiquidValue a, LiquidValue b)
 {
-	return liquid_subtract(liquid_to_number(input), operand(args));
+	return liquid_compare_numbers(a, b) < 0 ? b : a;
 }
 
 static LiquidValue
-filter_times(LiquidRender *r, LiquidValue input, const LiquidArguments *args)
+smaller(LiquidValue a, LiquidValue b)
 {
-	return liquid_multiply(liquid_to_number(input), operand(args));
+	return liquid_compare_numbers(a, b) > 0 ? b : a;
 }
 
-static LiquidValue
-filter_divided_by(LiquidRender *r, LiquidValue input, const LiquidArguments *args)
-{
-	return liquid_divide(liquid_to_number(input), operand(args));
-}
-
-static LiquidValue
-filter_modulo(LiquidRender *r, LiquidValue input, const LiquidArguments *args)
-{
-	return liquid_modulo(liquid_to_number(input), operand(args));
-}
+BINARY_FILTER(filter_plus, liquid_add)
+BINARY_FILTER(filter_minus, liquid_subtract)
+BINARY_FILTER(filter_times, liquid_multiply)
+BINARY_FILTER(filter_divided_by, liquid_divide)
+BINARY_FILTER(filter_modulo, liquid_modulo)
+BINARY_FILTER(filter_at_least, larger)
+BINARY_FILTER(filter_at_most, smaller)
+UNARY_FILTER(filter_abs, liquid_abs)
+UNARY_FILTER(filter_ceil, liquid_ceil)
+UNARY_FILTER(filter_floor, liquid_floor)
 
 static LiquidValue
 filter_round(LiquidRender *r, LiquidValue input, const LiquidArguments *args)
@@ -52,40 +61,6 @@ filter_round(LiquidRender *r, LiquidValue input, const LiquidArguments *args)
 	int64		digits = liquid_to_int(liquid_argument(args, 0));
 
 	return liquid_round(liquid_to_number(input), Max(Min(digits, MAX_DIGITS), -MAX_DIGITS));
-}
-
-static LiquidValue
-filter_abs(LiquidRender *r, LiquidValue input, const LiquidArguments *args)
-{
-	return liquid_abs(liquid_to_number(input));
-}
-
-static LiquidValue
-filter_ceil(LiquidRender *r, LiquidValue input, const LiquidArguments *args)
-{
-	return liquid_ceil(liquid_to_number(input));
-}
-
-static LiquidValue
-filter_floor(LiquidRender *r, LiquidValue input, const LiquidArguments *args)
-{
-	return liquid_floor(liquid_to_number(input));
-}
-
-static LiquidValue
-filter_at_least(LiquidRender *r, LiquidValue input, const LiquidArguments *args)
-{
-	LiquidValue n = liquid_to_number(input);
-
-	return liquid_compare_numbers(n, operand(args)) < 0 ? operand(args) : n;
-}
-
-static LiquidValue
-filter_at_most(LiquidRender *r, LiquidValue input, const LiquidArguments *args)
-{
-	LiquidValue n = liquid_to_number(input);
-
-	return liquid_compare_numbers(n, operand(args)) > 0 ? operand(args) : n;
 }
 
 const LiquidFilter liquid_math_filters[] = {

@@ -64,10 +64,12 @@ extern void liquid_render_noting(const LiquidTemplate *t, Jsonb *data, LiquidFor
 #define LIQUID_MAX_SOURCE	(1024 * 1024)	/* bytes of one source, or of all partials used */
 #define LIQUID_MAX_NESTING	100		/* blocks or brackets within each other */
 #define LIQUID_MAX_PARTIALS	50		/* partials within each other */
+#define LIQUID_MAX_VARIABLES	1000	/* that a template sets */
+#define LIQUID_MAX_DIGITS	1000	/* of a number that is computed with */
 #ifndef LIQUID_MAX_OUTPUT
-#define LIQUID_MAX_OUTPUT	(16 * 1024 * 1024)	/* bytes of words */
+#define LIQUID_MAX_OUTPUT	(4 * 1024 * 1024)	/* bytes of words */
 #define LIQUID_MAX_STEPS	(4 * 1000 * 1000)	/* nodes, iterations, comparisons */
-#define LIQUID_MAX_MEMORY	(32 * 1024 * 1024)	/* bytes made by filters and captures */
+#define LIQUID_MAX_MEMORY	(16 * 1024 * 1024)	/* bytes made by filters and captures */
 #endif
 
 #endif							/* NOTIFY_LIQUID_LIQUID_H */

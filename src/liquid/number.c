@@ -14,6 +14,7 @@
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 
+#include "liquid/liquid.h"
 #include "liquid/number.h"
 #include "liquid/text.h"
 
@@ -23,12 +24,27 @@
 /* Division of decimals is carried to this many digits after the point. */
 #define DIVISION_SCALE	20
 
+/* Four digits are two bytes; what is left is the header. */
+#define MAX_NUMERIC_SIZE	(LIQUID_MAX_DIGITS / 2 + 16)
+
+static Numeric
+checked(Numeric n)
+{
+	if (VARSIZE_ANY(n) > MAX_NUMERIC_SIZE)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("number is too large to compute with in Liquid template"),
+				 errdetail("At most some %d digits are allowed.", LIQUID_MAX_DIGITS)));
+	return n;
+}
+
+/* What all computing goes through: time for it grows with the digits squared. */
 static Numeric
 numeric_of(LiquidValue v)
 {
 	if (v.kind == LIQUID_INTEGER)
 		return int64_to_numeric(v.u.integer);
-	return v.u.number;
+	return checked(v.u.number);
 }
 
 static LiquidValue
@@ -173,7 +189,7 @@ with_scale(PGFunction op, LiquidValue v, int scale)
 static Numeric
 of_decimal(PGFunction op, LiquidValue v)
 {
-	return DatumGetNumeric(DirectFunctionCall1(op, NumericGetDatum(v.u.number)));
+	return DatumGetNumeric(DirectFunctionCall1(op, NumericGetDatum(numeric_of(v))));
 }
 
 static LiquidValue

@@ -16,8 +16,9 @@
 #include "liquid/number.h"
 #include "liquid/render.h"
 
-/* Memory is looked at every so many steps. */
+/* Memory is looked at every so many steps, and every so many bytes. */
 #define MEMORY_CHECK	256
+#define MEMORY_CHECK_BYTES	(1024 * 1024)
 
 /* What all else in the context may come to besides. */
 #define ALLOCATED_MAX	(4 * (Size) LIQUID_MAX_MEMORY)
@@ -50,6 +51,16 @@ liquid_step(LiquidRender *r)
 }
 
 void
+liquid_grow(LiquidRender *r, int64 bytes)
+{
+	r->unchecked += bytes;
+	if (r->unchecked < MEMORY_CHECK_BYTES)
+		return;
+	r->unchecked = 0;
+	check_memory(r);
+}
+
+void
 liquid_charge(LiquidRender *r, int64 bytes)
 {
 	r->memory += bytes;
@@ -67,6 +78,7 @@ void
 liquid_put(LiquidRender *r, const char *text, int len)
 {
 	check_output(r, len);
+	liquid_grow(r, len);
 	appendBinaryStringInfo(r->out, text, len);
 }
 
@@ -132,7 +144,10 @@ render_case(LiquidRender *r, const LiquidNode *node)
 			liquid_render_body(r, &b->body);
 		for (int i = 0; i < b->count; i++)
 		{
-			if (!liquid_equal(subject, liquid_evaluate(r, b->values[i])))
+			LiquidValue value = liquid_evaluate(r, b->values[i]);
+
+			liquid_charge_comparison(r, subject, value);
+			if (!liquid_equal(subject, value))
 				continue;
 			none = false;
 			liquid_render_body(r, &b->body);

@@ -3,7 +3,8 @@
  *		The state of a rendering, which the renderer and the filters share.
  *
  * It lives for one call of liquid_render.  Whatever can grow is charged to it:
- * steps by liquid_step, bytes made by filters and captures by liquid_charge.
+ * steps by liquid_step, bytes made by filters and captures by liquid_charge,
+ * anything else that may be large by liquid_grow.
  */
 #ifndef NOTIFY_LIQUID_RENDER_H
 #define NOTIFY_LIQUID_RENDER_H
@@ -53,6 +54,7 @@ typedef struct LiquidRender
 	int			depth;			/* of partials */
 	int64		steps;
 	int64		memory;			/* charged so far */
+	int64		unchecked;		/* bytes allocated since memory was looked at */
 	MemoryContext cxt;			/* all that the rendering allocates */
 	LiquidMissing *missing;		/* or NULL: not noted */
 	int			line;			/* for error messages; 0 while a partial is compiled */
@@ -67,6 +69,7 @@ extern void liquid_put(LiquidRender *r, const char *text, int len);
 extern void liquid_put_value(LiquidRender *r, LiquidValue v);
 extern void liquid_step(LiquidRender *r);
 extern void liquid_charge(LiquidRender *r, int64 bytes);
+extern void liquid_grow(LiquidRender *r, int64 bytes);
 
 /* scope.c */
 extern LiquidValue liquid_get(LiquidRender *r, const char *name, int len);
@@ -76,6 +79,7 @@ extern LiquidScope *liquid_outermost(LiquidScope *scope);
 
 /* evaluate.c */
 extern LiquidValue liquid_evaluate(LiquidRender *r, const LiquidExpr *e);
+extern void liquid_charge_comparison(LiquidRender *r, LiquidValue a, LiquidValue b);
 extern LiquidValue liquid_evaluate_output(LiquidRender *r, const LiquidOutput *output);
 
 /* render_loop.c */

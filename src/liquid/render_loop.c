@@ -11,6 +11,7 @@
 typedef struct Segment
 {
 	LiquidValue values;			/* an array or a range */
+	bool		copied;			/* for this loop, which frees it */
 	int64		first;
 	int64		count;
 } Segment;
@@ -18,35 +19,54 @@ typedef struct Segment
 static const LiquidName forloop_name = {"forloop", 7};
 static const LiquidName tablerowloop_name = {"tablerowloop", 12};
 
-/* Without copying where elements can be had by number. */
-static LiquidValue
-indexable(LiquidValue v)
-{
-	if (v.kind == LIQUID_ARRAY || v.kind == LIQUID_RANGE)
-		return v;
-	return liquid_array(liquid_items(v, 0, -1));
-}
-
 static int64
 clamp(int64 n)
 {
 	return Max(Min(n, PG_INT64_MAX / 4), -(PG_INT64_MAX / 4));
 }
 
-static Segment
-cut(LiquidValue v, int64 from, const int64 *limit)
+static bool
+is_indexed(LiquidValue v)
 {
-	Segment		s = {indexable(v), Max(from, 0), 0};
-	int64		count = liquid_count(s.values);
+	return v.kind == LIQUID_ARRAY || v.kind == LIQUID_RANGE;
+}
+
+/* The segment's elements in an array, so that they can be had by number. */
+static void
+copy_elements(LiquidRender *r, Segment *s)
+{
+	r->steps += (s->first + s->count) / 4;
+	liquid_grow(r, s->count * sizeof(LiquidValue));
+	s->values = liquid_array(liquid_items(s->values, s->first, s->count));
+	s->first = 0;
+	s->copied = true;
+}
+
+static Segment
+cut(LiquidRender *r, LiquidValue v, int64 from, const int64 *limit)
+{
+	Segment		s = {v, false, Max(from, 0), 0};
+	int64		count = liquid_count(v);
 	int64		to = limit ? Min(clamp(from) + clamp(*limit), count) : count;
 
 	if (v.kind == LIQUID_STRING)	/* is one element, come what may */
 	{
 		s.first = 0;
-		to = count;
+		to = v.len > 0;
 	}
 	s.count = Max(to - s.first, 0);
+	if (!is_indexed(v))
+		copy_elements(r, &s);
 	return s;
+}
+
+static void
+release(Segment s)
+{
+	if (!s.copied)
+		return;
+	pfree(s.values.u.array->items);
+	pfree(s.values.u.array);
 }
 
 /* Where each loop of this name and collection left off. */
@@ -73,7 +93,7 @@ for_segment(LiquidRender *r, const LiquidFor *loop)
 
 	if (loop->offset_continue)
 		from = left_off->u.integer;
-	s = cut(collection, from, liquid_is_nil(limit) ? NULL : &most);
+	s = cut(r, collection, from, liquid_is_nil(limit) ? NULL : &most);
 	*left_off = liquid_integer(clamp(from) + s.count);
 	return s;
 }
@@ -134,6 +154,7 @@ liquid_render_for(LiquidRender *r, const LiquidFor *loop)
 		walk(r, loop, s);
 	else if (loop->otherwise)
 		liquid_render_body(r, loop->otherwise);
+	release(s);
 }
 
 static void
@@ -181,10 +202,11 @@ liquid_render_tablerow(LiquidRender *r, const LiquidFor *loop)
 
 	if (!liquid_is_true(collection))
 		return;
-	s = cut(collection, from, loop->limit ? &limit : NULL);
+	s = cut(r, collection, from, loop->limit ? &limit : NULL);
 	liquid_put(r, "<tr class=\"row1\">\n", 18);
 	walk_cells(r, loop, s, cols > 0 ? cols : Max(s.count, 1));
 	liquid_put(r, "</tr>\n", 6);
+	release(s);
 }
 
 /* Named cycles go on under their name's value, whatever their values are. */

@@ -17,6 +17,21 @@ liquid_find(LiquidScope *scope, const char *name, int len)
 	return NULL;
 }
 
+/* They are searched one by one, so there must not be too many. */
+static void
+check_room(const LiquidScope *scope)
+{
+	int			count = 0;
+
+	for (LiquidVariable *v = scope->variables; v; v = v->next)
+		count++;
+	if (count >= LIQUID_MAX_VARIABLES)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("Liquid template sets too many variables"),
+				 errdetail("At most %d are allowed.", LIQUID_MAX_VARIABLES)));
+}
+
 void
 liquid_set(LiquidScope *scope, LiquidName name, LiquidValue value)
 {
@@ -28,6 +43,7 @@ liquid_set(LiquidScope *scope, LiquidName name, LiquidValue value)
 		*found = value;
 		return;
 	}
+	check_room(scope);
 	v = palloc(sizeof(LiquidVariable));
 	v->name = name;
 	v->value = value;

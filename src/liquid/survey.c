@@ -73,6 +73,8 @@ add_variable(Walk *w, LiquidName root, LiquidName member)
 		if (same_name(s->variable[i].root, root) && same_name(s->variable[i].member, member))
 			return;
 	}
+	if (s->variables == LIQUID_MAX_VARIABLES)
+		return;					/* enough to warn about */
 	s->variable = grow(s->variable, s->variables, &w->room, sizeof(LiquidReference));
 	v = &s->variable[s->variables++];
 	v->root = root;

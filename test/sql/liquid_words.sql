@@ -65,4 +65,23 @@ SELECT say('{% asign a = 1 %}');
 SELECT say('{{ "x" | upcsae }}');
 SELECT say('{{ "x" | default: "y", allow: true }}');
 
+-- Large numbers keep their digits; computing with very large ones has a limit
+SELECT say('{{ a }} {{ a | plus: 1 }} {{ b }} {{ b | number: 3 }} {{ c | money: "EUR" }} {{ d }}',
+	'{"a": 123456789012345678901234567890, "b": 12345678901234567890.125, "c": 123456789012345678901234567890.12, "d": 1e-20}');
+SELECT length(say('{{ a }}', jsonb_build_object('a', '1e5000'::numeric - 1)));
+SELECT say('{{ a | plus: 1 }}', jsonb_build_object('a', '1e5000'::numeric - 1));
+SELECT say('{% assign x = 7.7 %}{% for i in (1..40) %}{% assign x = x | times: x %}{% endfor %}');
+-- What is no text does not get in
+SELECT say('{{ "a%00b" | url_decode }}');
+SELECT say('{{ "%ff" | url_decode }}');
+SELECT say('{{ "AA==" | base64_decode }}');
+SELECT say(E'\x01{{ c }}', '{"c": "\u0002"}') = E'[\x01\x02]';
+-- Other ways to be too much
+SELECT say(string_agg('{% assign v' || n || ' = 1 %}', '')) FROM generate_series(1, 1001) n;
+SELECT say(repeat('x', 1024 * 1024 + 1));
+SELECT say('{% render "p" %}{% render "q" %}', '{}', 'text', jsonb_build_object('p', repeat('x', 1000000), 'q', repeat('x', 100000)));
+SELECT say(repeat('{% capture x %}', 90) || '{% for i in (1..100000) %}0123456789{% endfor %}' || repeat('{{ x }}{{ x }}{% endcapture %}{{ x }}', 90));
+SELECT say('{% for i in a %}{% for j in a limit: 1 %}{% for k in a %}{% endfor %}{% endfor %}{% endfor %}', jsonb_build_object('a', (SELECT jsonb_agg(n) FROM generate_series(1, 20000) n)));
+SELECT say('{% assign s = "x" %}{% for i in (1..20) %}{% assign s = s | append: s %}{% endfor %}{% for i in (1..4000000) %}{% if s.size > 1 %}{% endif %}{% endfor %}');
+
 DROP SCHEMA words CASCADE;
