@@ -87,7 +87,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON notify.message, notify.outcome, notify.r
 GRANT SELECT, UPDATE ON notify.address, notify.provider, notify.rule TO notify_worker;
 GRANT SELECT ON notify.recipient_former TO notify_worker;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA notify TO notify_worker;
-GRANT EXECUTE ON FUNCTION notify._plan(integer), notify._maintain(), notify._look_at_queries(), notify._claim(integer, bigint, integer[], bigint[], integer[], interval, integer),
+GRANT EXECUTE ON FUNCTION notify._plan(integer), notify._maintain(), notify._clock_was_set(bigint), notify._look_at_queries(), notify._claim(integer, bigint, integer[], bigint[], integer[], interval, integer),
 	notify._settle(integer, bigint, tid[], bigint[], text[], integer[], text[], text[], bigint[], integer[], text[], text[]),
 	notify._rescue(integer, bigint), notify._providers(), notify._config_version(), notify._template(bigint), notify._partials(jsonb) TO notify_worker;
 GRANT SELECT ON notify._serving TO notify_worker;

@@ -263,7 +263,8 @@ COMMENT ON FUNCTION notify._batch_events(notify.cursor, integer) IS 'The next ev
  * Whether an empty batch must be closed all the same. An idle planner writes
  * nothing, for what it did not save is simply searched again; but that search
  * passes over all that a transaction has written so far, unless snap knows of
- * it, and an erasure is not over before snap has seen it.
+ * it; an erasure is not over before snap has seen it; and days that snap may need
+ * are not dropped.
  */
 CREATE FUNCTION notify._worth_closing(snap pg_snapshot, open_to pg_snapshot) RETURNS boolean
 LANGUAGE plpgsql STABLE
@@ -272,12 +273,14 @@ AS $$
 BEGIN
 	RETURN pg_snapshot_xmax(open_to)::text::numeric > pg_snapshot_xmax(snap)::text::numeric + 1000
 		OR EXISTS (SELECT FROM pg_snapshot_xip(open_to) AS x WHERE x >= pg_snapshot_xmax(snap))
-		OR EXISTS (SELECT FROM notify.erasure e WHERE NOT pg_visible_in_snapshot(e.xid, snap));
+		OR EXISTS (SELECT FROM notify.erasure e WHERE NOT pg_visible_in_snapshot(e.xid, snap))
+		OR NOT EXISTS (SELECT FROM notify.mark m
+					   WHERE m.id > notify.time_id(clock_timestamp() - interval '1 day 1 hour'));
 END
 $$;
 
 COMMENT ON FUNCTION notify._worth_closing(pg_snapshot, pg_snapshot) IS
-'True when transactions that snap does not know of are at work or have erased somebody, or many have passed. Internal.';
+'True when transactions that snap does not know of are at work or have erased somebody, when many have passed, and once an hour. Internal.';
 
 -- A chunk of the open batch, opening one when there is something new; NULL when there is nothing.
 CREATE FUNCTION notify._batch_chunk(INOUT c notify.cursor, batch integer, OUT chunk notify.event[])

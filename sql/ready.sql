@@ -350,6 +350,37 @@ $$;
 COMMENT ON FUNCTION notify._drop_partitions() IS
 'Drops days older than notify_pg.retention that nothing refers to; gives how many partitions. A lock it cannot have in 20 ms is left for the next call. Internal.';
 
+/*
+ * The planner saw that the wall clock was set. Dispatchers measure their leases by
+ * a clock that is not, so what is claimed gets a whole lease from now on: it is
+ * neither freed under a transfer nor kept for as long as the clock was ahead. What
+ * was put off while the clock was ahead is put off by as much as was meant: delays
+ * of rules, and retries (we put none off for longer than an hour). A time that was
+ * named, in send(), stands.
+ */
+CREATE FUNCTION notify._clock_was_set(by_ms bigint) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	moved interval := by_ms * interval '1 ms';
+BEGIN
+	UPDATE notify.ready r SET lease = clock_timestamp() + current_setting('notify_pg.lease')::interval
+	WHERE r.ctid = ANY (ARRAY(SELECT q.ctid FROM notify.ready q WHERE q.owner IS NOT NULL
+							  FOR UPDATE SKIP LOCKED));
+	IF by_ms < 0 THEN
+		UPDATE notify.scheduled s SET due_at = greatest(s.due_at + moved, notify.now())
+		FROM notify.message m
+		LEFT JOIN notify.rule_version v ON v.id = m.rule
+		WHERE m.id = s.message
+		  AND s.due_at > notify.now() + CASE WHEN s.attempts > 0 THEN interval '1 hour' ELSE v.delay END;
+	END IF;
+END
+$$;
+
+COMMENT ON FUNCTION notify._clock_was_set(bigint) IS
+'Mends leases, retries and delays after the wall clock was set by so many milliseconds. Internal.';
+
 CREATE FUNCTION notify._maintain() RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp

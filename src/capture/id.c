@@ -8,10 +8,12 @@
  * event's id is never earlier than the assignment of its xid; the planner's
  * cursor relies on that to know which days a batch can reach.
  *
- * The ids of one session always grow, for what cancels a message is known by
- * its higher id.  When the clock was set back, or the sequence's low bits begin
- * anew within a millisecond, they go on from the last one; but never more than
- * an hour ahead of the clock, which is then followed back.
+ * What cancels a message is known by its higher id, so an id made after another
+ * must be higher, also when the clock was set back in between.  The sessions of a
+ * server share the latest millisecond (process/shmem.h) and go on from there; but
+ * never more than an hour ahead of the clock, which is then followed back.  When
+ * the sequence's low bits begin anew, the next millisecond begins for all.  Without
+ * shared memory, and within the millisecond, a session knows its own last id.
  */
 #include "postgres.h"
 
@@ -25,6 +27,7 @@
 
 #include "capture/id.h"
 #include "capture/names.h"
+#include "process/shmem.h"
 
 #define ID_SEQUENCE_MASK ((INT64CONST(1) << NOTIFY_ID_SEQUENCE_BITS) - 1)
 #define MS_PER_DAY INT64CONST(86400000)
@@ -44,7 +47,7 @@ make_id(int64 ms, int64 number)
 	return (ms << NOTIFY_ID_SEQUENCE_BITS) | (number & ID_SEQUENCE_MASK);
 }
 
-/* An id made at this time that is higher than the last one, if that can be. */
+/* An id made at this time that is higher than the session's last one, if that can be. */
 static int64
 growing_id(int64 ms, int64 number)
 {
@@ -60,16 +63,24 @@ growing_id(int64 ms, int64 number)
 	return last_id;
 }
 
+/* Now, or the latest millisecond of this server if the clock is behind it. */
+static int64
+latest_ms(bool next)
+{
+	struct timeval now;
+
+	gettimeofday(&now, NULL);
+	return shared_latest_ms((int64) now.tv_sec * 1000 + now.tv_usec / 1000, MS_AHEAD, next);
+}
+
 int64
 notify_next_id(void)
 {
-	struct timeval now;
 	int64		number;
 
 	(void) GetTopFullTransactionId();
 	number = nextval_internal(names_relation(NAME_ID_SEQUENCE), false);
-	gettimeofday(&now, NULL);
-	return growing_id((int64) now.tv_sec * 1000 + now.tv_usec / 1000, number);
+	return growing_id(latest_ms((number & ID_SEQUENCE_MASK) == 0), number);
 }
 
 int64

@@ -6,7 +6,6 @@
 #define NOTIFY_DISPATCH_BACKOFF_H
 
 #include "datatype/timestamp.h"
-#include "portability/instr_time.h"
 
 /* What the next attempt may not pass. */
 typedef struct BackoffLimit
@@ -21,15 +20,5 @@ typedef struct BackoffLimit
  * when there is to be none.  retry_after is what the provider asked for, or -1.
  */
 extern int64 backoff_ms(int attempt, int64 retry_after, const BackoffLimit *limit);
-
-/* Microseconds on a clock that is never set. */
-static inline int64
-ticks_us(void)
-{
-	instr_time	now;
-
-	INSTR_TIME_SET_CURRENT(now);
-	return (int64) INSTR_TIME_GET_MICROSEC(now);
-}
 
 #endif							/* NOTIFY_DISPATCH_BACKOFF_H */

@@ -15,10 +15,10 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "dispatch/backoff.h"
 #include "dispatch/claim.h"
 #include "dispatch/render.h"
 #include "guc.h"
+#include "ticks.h"
 
 /* The columns of notify._claim() by name, in the order of column_names. */
 typedef enum ClaimColumn

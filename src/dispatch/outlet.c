@@ -17,10 +17,10 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
-#include "dispatch/backoff.h"
 #include "dispatch/claim.h"
 #include "dispatch/outlet.h"
 #include "guc.h"
+#include "ticks.h"
 
 #define RATE_WINDOW_US	INT64CONST(250000)
 #define LEASE_SHARE		10

@@ -24,6 +24,7 @@
 #include "dispatch/send.h"
 #include "guc.h"
 #include "net/mux.h"
+#include "ticks.h"
 
 /* A message that waited so much of its lease is not begun any more. */
 #define STALE_SHARE		2

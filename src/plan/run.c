@@ -32,7 +32,6 @@
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
-#include "portability/instr_time.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
@@ -45,6 +44,7 @@
 #include "capture/identity.h"
 #include "guc.h"
 #include "plan/query.h"
+#include "ticks.h"
 
 PG_FUNCTION_INFO_V1(notify_run_query);
 PG_FUNCTION_INFO_V1(notify_query_problem);
@@ -72,7 +72,7 @@ typedef struct PlanEntry
 typedef struct Rest
 {
 	PlanKey		key;
-	int64		until;			/* in clock_ms() */
+	int64		until;			/* in ticks */
 } Rest;
 
 typedef struct Run
@@ -86,7 +86,7 @@ typedef struct Run
 	bool	   *nulls[QUERY_NARGS];
 	int			from;			/* the events of this attempt */
 	int			to;
-	int64		deadline;		/* in clock_ms(): nothing is begun after it */
+	int64		deadline;		/* in ticks: nothing is begun after it */
 	Tuplestorestate *rows;		/* results */
 	TupleDesc	desc;
 	Tuplestorestate *found;		/* of this attempt */
@@ -96,16 +96,6 @@ typedef struct Run
 
 static HTAB *plans = NULL;
 static HTAB *rests = NULL;
-
-/* Milliseconds on a clock that is never set */
-static int64
-clock_ms(void)
-{
-	instr_time	now;
-
-	INSTR_TIME_SET_CURRENT(now);
-	return (int64) INSTR_TIME_GET_MILLISEC(now);
-}
 
 static HTAB *
 make_table(const char *name, Size entry_size)
@@ -236,7 +226,7 @@ static ErrorData *
 attempt_in_time(Run *run)
 {
 	MemoryContext context = CurrentMemoryContext;
-	int64		start = clock_ms();
+	int64		start = ticks_ms();
 	bool		armed = !get_timeout_active(STATEMENT_TIMEOUT);
 	ErrorData  *volatile error = NULL;
 
@@ -254,7 +244,7 @@ attempt_in_time(Run *run)
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
 		if (!armed || error->sqlerrcode != ERRCODE_QUERY_CANCELED ||
-			clock_ms() - start < notify_query_timeout)
+			ticks_ms() - start < notify_query_timeout)
 			PG_RE_THROW();
 		FlushErrorState();
 	}
@@ -352,7 +342,7 @@ attempt_range(Run *run, int from, int to)
 	run->from = from;
 	run->to = to;
 	error = attempt_in_time(run);
-	if (error != NULL && is_passing(error->sqlerrcode) && clock_ms() < run->deadline)
+	if (error != NULL && is_passing(error->sqlerrcode) && ticks_ms() < run->deadline)
 		error = attempt_in_time(run);
 	if (error != NULL)
 		return message_of(run, error);
@@ -365,7 +355,7 @@ run_range(Run *run, int from, int to)
 	const char *message;
 
 	CHECK_FOR_INTERRUPTS();
-	if (clock_ms() >= run->deadline)
+	if (ticks_ms() >= run->deadline)
 	{
 		put_error(run, from, to, "not run: the query took too long for other events of this batch");
 		return;
@@ -388,7 +378,7 @@ is_resting(const Run *run)
 	PlanKey		key = {run->version, run->kind};
 	Rest	   *rest = rests == NULL ? NULL : hash_search(rests, &key, HASH_FIND, NULL);
 
-	return rest != NULL && clock_ms() < rest->until;
+	return rest != NULL && ticks_ms() < rest->until;
 }
 
 /* It used up its budget.  When too many do, all get another chance. */
@@ -406,7 +396,7 @@ begin_rest(const Run *run)
 	if (rests == NULL)
 		rests = make_table("notify_pg resting queries", sizeof(Rest));
 	rest = hash_search(rests, &key, HASH_ENTER, NULL);
-	rest->until = clock_ms() + REST_MS;
+	rest->until = ticks_ms() + REST_MS;
 	ereport(LOG,
 			(errmsg("%s query of rule version " INT64_FORMAT " took too long and is not run for %d s",
 					run->kind == QUERY_AUDIENCE ? "audience" : "context", run->version,
@@ -431,9 +421,9 @@ run_all(Run *run, int count)
 										  REST_MS / 1000));
 		return;
 	}
-	run->deadline = clock_ms() + (int64) notify_query_timeout * RUN_BUDGET;
+	run->deadline = ticks_ms() + (int64) notify_query_timeout * RUN_BUDGET;
 	run_range(run, 0, count);
-	if (clock_ms() >= run->deadline)
+	if (ticks_ms() >= run->deadline)
 		begin_rest(run);
 	else
 		end_rest(run);

@@ -31,7 +31,6 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
-#include "dispatch/backoff.h"
 #include "dispatch/claim.h"
 #include "dispatch/render.h"
 #include "dispatch/send.h"
@@ -40,6 +39,7 @@
 #include "net/guard.h"
 #include "process/dispatcher.h"
 #include "process/worker.h"
+#include "ticks.h"
 
 #define SETTLE_MOST		500		/* answers in one transaction */
 #define SETTLE_WAIT_US	20000	/* nor longer than this while others are sent */

@@ -30,6 +30,7 @@
 #include "process/hooks.h"
 #include "process/shmem.h"
 #include "process/worker.h"
+#include "ticks.h"
 
 #define QUIET_MS	5000
 
@@ -188,7 +189,7 @@ stop_workers(Oid database, bool signal)
 static void
 quiet_database(Oid database)
 {
-	TimestampTz begin = GetCurrentTimestamp();
+	int64		begin = ticks_ms();
 	bool		first = true;
 
 	quiet_held = true;
@@ -197,7 +198,7 @@ quiet_database(Oid database)
 				(errmsg("too many transactions keep workers of notify_pg away from databases"),
 				 errhint("If the statement fails because of other sessions, try it again.")));
 	while (stop_workers(database, first) > 0 &&
-		   !TimestampDifferenceExceeds(begin, GetCurrentTimestamp(), QUIET_MS))
+		   ticks_ms() - begin < QUIET_MS)
 	{
 		first = false;
 		CHECK_FOR_INTERRUPTS();

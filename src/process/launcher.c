@@ -39,12 +39,12 @@
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
-#include "utils/timestamp.h"
 
 #include "compat.h"
 #include "guc.h"
 #include "process/launcher.h"
 #include "process/worker.h"
+#include "ticks.h"
 
 #define PASS_MS				3000	/* between looks at pg_database */
 #define REPROBE_MS			60000	/* a database without the extension */
@@ -64,7 +64,7 @@ typedef struct DatabaseLine
 	bool		told;			/* the log has that it is of another release */
 	char		why[WORKER_ERROR_SIZE]; /* in words */
 	int			failures;		/* probes in a row without an answer */
-	TimestampTz probe_at;
+	int64		probe_at;		/* in ticks */
 } DatabaseLine;
 
 static HTAB *databases = NULL;
@@ -178,7 +178,7 @@ is_live(const WorkerInfo *info)
 
 /* Whether a worker went before it could attach.  One that attached detaches. */
 static bool
-is_lost(int index, const WorkerInfo *info, TimestampTz now)
+is_lost(int index, const WorkerInfo *info, int64 now)
 {
 	pid_t		pid;
 
@@ -186,11 +186,11 @@ is_lost(int index, const WorkerInfo *info, TimestampTz now)
 		return false;
 	if (handles[index])
 		return GetBackgroundWorkerPid(handles[index], &pid) == BGWH_STOPPED;
-	return TimestampDifferenceExceeds(info->launched_at, now, ATTACH_MS);
+	return now - info->launched_at >= ATTACH_MS;
 }
 
 static void
-learn_from_probe(DatabaseLine *line, const WorkerInfo *info, TimestampTz now)
+learn_from_probe(DatabaseLine *line, const WorkerInfo *info, int64 now)
 {
 	long		delay = REPROBE_MS;
 
@@ -198,7 +198,7 @@ learn_from_probe(DatabaseLine *line, const WorkerInfo *info, TimestampTz now)
 	line->failures = info->extension == EXTENSION_UNKNOWN ? line->failures + 1 : 0;
 	if (line->failures > 0)
 		delay = worker_backoff(line->failures, RESTART_LEAST, RESTART_MOST);
-	line->probe_at = TimestampTzPlusMilliseconds(now, delay);
+	line->probe_at = now + delay;
 	strlcpy(line->why, info->last_error, sizeof(line->why));
 	if (line->finding != EXTENSION_OTHER_RELEASE)
 		line->told = false;
@@ -210,7 +210,7 @@ learn_from_probe(DatabaseLine *line, const WorkerInfo *info, TimestampTz now)
  * may have been the reason.
  */
 static void
-learn(const WorkerInfo *info, TimestampTz now)
+learn(const WorkerInfo *info, int64 now)
 {
 	DatabaseLine *line = find_database(info->database);
 
@@ -227,20 +227,20 @@ learn(const WorkerInfo *info, TimestampTz now)
 
 /* One that lasted starts again at once; one that did not, later and later. */
 static void
-plan_restart(int index, const WorkerInfo *info, TimestampTz now)
+plan_restart(int index, const WorkerInfo *info, int64 now)
 {
 	bool		lasted = info->started_at != 0 &&
-		TimestampDifferenceExceeds(info->started_at, now, LASTING_MS);
+		now - info->launched_at >= LASTING_MS;
 	int			failures = lasted ? 0 : info->failures + 1;
 	long		delay = worker_backoff(failures, RESTART_LEAST, RESTART_MOST);
 
-	slot_postpone(index, failures, TimestampTzPlusMilliseconds(now, delay));
+	slot_postpone(index, failures, now + delay);
 }
 
 static void
 collect(void)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	int64		now = ticks_ms();
 
 	for (int i = 1; i < shmem_slot_count(); i++)
 	{
@@ -313,7 +313,7 @@ want(WorkerKind kind, Oid database, int number)
 
 /* One at a time: an answer older than the question is asked for again. */
 static bool
-probe_due(DatabaseLine *line, TimestampTz now)
+probe_due(DatabaseLine *line, int64 now)
 {
 	return line->finding != EXTENSION_PRESENT &&
 		(line->asked || line->probe_at <= now) &&
@@ -367,7 +367,7 @@ want_later(DatabaseLine *line)
 }
 
 static void
-want_for(DatabaseLine *line, int *probes, TimestampTz now)
+want_for(DatabaseLine *line, int *probes, int64 now)
 {
 	if (quiet_now(line->oid))
 	{
@@ -394,7 +394,7 @@ want_for(DatabaseLine *line, int *probes, TimestampTz now)
 static void
 want_workers(void)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	int64		now = ticks_ms();
 	int			probes = count_probes();
 	HASH_SEQ_STATUS status;
 	DatabaseLine *line;
@@ -434,7 +434,7 @@ describe_worker(BackgroundWorker *worker, int index, const WorkerInfo *info,
 
 /* No process to be had: say so once in the log, always in the slots. */
 static void
-note_shortage(int index, const WorkerInfo *info, TimestampTz now)
+note_shortage(int index, const WorkerInfo *info, int64 now)
 {
 	char		text[WORKER_ERROR_SIZE];
 
@@ -442,7 +442,7 @@ note_shortage(int index, const WorkerInfo *info, TimestampTz now)
 			 worker_names[info->kind], info->database);
 	slot_error(index, text);
 	slot_error(worker_slot, text);
-	slot_postpone(index, info->failures, TimestampTzPlusMilliseconds(now, NO_WORKER_MS));
+	slot_postpone(index, info->failures, now + NO_WORKER_MS);
 	if (!shortage_logged)
 		ereport(WARNING,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
@@ -454,14 +454,14 @@ note_shortage(int index, const WorkerInfo *info, TimestampTz now)
 }
 
 static bool
-start(int index, const WorkerInfo *info, TimestampTz now)
+start(int index, const WorkerInfo *info, int64 now)
 {
 	BackgroundWorker worker;
 
 	if (info->kind != WORKER_PROBE && !OidIsValid(worker_role))
 	{
 		slot_error(index, "role \"" NOTIFY_WORKER_ROLE "\" does not exist");
-		slot_postpone(index, info->failures, TimestampTzPlusMilliseconds(now, NO_WORKER_MS));
+		slot_postpone(index, info->failures, now + NO_WORKER_MS);
 		return true;
 	}
 	describe_worker(&worker, index, info, slot_begin_start(index));
@@ -502,11 +502,11 @@ may_start(const WorkerInfo *info)
 }
 
 /* Returns the time the next start is due, or 0. */
-static TimestampTz
+static int64
 start_workers(void)
 {
-	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz next = 0;
+	int64		now = ticks_ms();
+	int64		next = 0;
 	bool		enough = true;
 
 	for (int i = 1; i < shmem_slot_count(); i++)
@@ -531,7 +531,7 @@ start_workers(void)
 static long
 launcher_pass(void)
 {
-	TimestampTz next;
+	int64		next;
 
 	look_around();
 	read_requests();
@@ -542,8 +542,7 @@ launcher_pass(void)
 	slot_count(worker_slot, COUNT_LOOPS, 1);
 	if (next == 0)
 		return PASS_MS;
-	return Max(1, Min(PASS_MS,
-					  TimestampDifferenceMilliseconds(GetCurrentTimestamp(), next)));
+	return Max(1, Min(PASS_MS, next - ticks_ms()));
 }
 
 static void

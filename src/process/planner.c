@@ -24,10 +24,20 @@
 #include "guc.h"
 #include "process/planner.h"
 #include "process/worker.h"
+#include "ticks.h"
 
 #define MAINTAIN_MS		60000
+#define CLOCK_SET_MS	1000	/* the wall clock strayed more than it can by itself */
 #define BACKOFF_LEAST	1000
 #define BACKOFF_MOST	30000
+
+/* When notify._maintain() ran last, by both clocks; 0: never */
+typedef struct Upkeep
+{
+	TimestampTz at;
+	int64		ticks;
+	int64		set_ms;			/* how far the clock was set, not acted upon yet */
+} Upkeep;
 
 /* What one call of notify._plan() answered. */
 typedef struct PlanResult
@@ -72,13 +82,26 @@ plan_once(void *arg)
 }
 
 static void
+run(SPIPlanPtr *plan, const char *query, int nargs, Oid *types, Datum *values)
+{
+	worker_plan(plan, query, nargs, types);
+	if (SPI_execute_plan(*plan, values, NULL, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "failed: %s", query);
+}
+
+/* With how far the clock was set, when it was */
+static void
 maintain_once(void *arg)
 {
+	static SPIPlanPtr clock_plan = NULL;
 	static SPIPlanPtr plan = NULL;
+	int64	   *set_ms = arg;
+	Oid			types[] = {INT8OID};
+	Datum		values[] = {Int64GetDatum(*set_ms)};
 
-	worker_plan(&plan, "SELECT notify._maintain()", 0, NULL);
-	if (SPI_execute_plan(plan, NULL, NULL, false, 0) != SPI_OK_SELECT)
-		elog(ERROR, "notify._maintain() failed");
+	if (*set_ms != 0)
+		run(&clock_plan, "SELECT notify._clock_was_set($1)", 1, types, values);
+	run(&plan, "SELECT notify._maintain()", 0, NULL, NULL);
 }
 
 static void
@@ -86,9 +109,7 @@ look_once(void *arg)
 {
 	static SPIPlanPtr plan = NULL;
 
-	worker_plan(&plan, "SELECT notify._look_at_queries()", 0, NULL);
-	if (SPI_execute_plan(plan, NULL, NULL, false, 0) != SPI_OK_SELECT)
-		elog(ERROR, "notify._look_at_queries() failed");
+	run(&plan, "SELECT notify._look_at_queries()", 0, NULL, NULL);
 }
 
 /* Count, and hand over to the dispatchers.  Only after the commit. */
@@ -116,35 +137,53 @@ nap(const PlanResult *result)
 	return Max(1, Min(due, notify_poll_interval));
 }
 
-/* True when notify._maintain() need not run for a while. */
-static bool
-maintain(TimestampTz *last)
+/* How far the wall clock was set since then; 0 when it only went on. */
+static int64
+clock_set_ms(const Upkeep *since, const Upkeep *now)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	int64		set = (now->at - since->at) / 1000 - (now->ticks - since->ticks);
 
-	if (*last != 0 && now >= *last &&
-		!TimestampDifferenceExceeds(*last, now, MAINTAIN_MS))
+	return since->at == 0 || Abs(set) < CLOCK_SET_MS ? 0 : set;
+}
+
+/* False when upkeep was due and failed. */
+static bool
+maintain(Upkeep *last)
+{
+	Upkeep		now = {GetCurrentTimestamp(), ticks_ms(), 0};
+	int64		set = clock_set_ms(last, &now);
+
+	if (last->at != 0 && set == 0 && now.ticks - last->ticks < MAINTAIN_MS)
 		return true;
-	*last = now;
-	return worker_transaction(maintain_once, NULL) && worker_transaction(look_once, NULL);
+	if (set != 0)
+		ereport(LOG,
+				(errmsg("the clock was set by " INT64_FORMAT " ms; claims of messages get a whole lease from now on",
+						set)));
+	last->at = now.at;
+	last->ticks = now.ticks;
+	last->set_ms += set;
+	if (!worker_transaction(maintain_once, &last->set_ms))
+		return false;
+	last->set_ms = 0;
+	return worker_transaction(look_once, NULL);
 }
 
 /* One round; returns how long to sleep. */
 static long
-planner_round(TimestampTz *maintained, int *failures)
+planner_round(Upkeep *maintained, int *failures)
 {
 	PlanResult	result;
 	bool		good;
-	TimestampTz begun;
+	int64		begun;
 
 	pgstat_report_activity(STATE_RUNNING, "notify_pg: planning");
 	good = maintain(maintained);
-	begun = GetCurrentTimestamp();
+	begun = ticks_us();
 	if (worker_transaction(plan_once, &result))
 		publish(&result);
 	else
 		good = false;
-	slot_count(worker_slot, COUNT_PLAN_US, Max(0, GetCurrentTimestamp() - begun));
+	slot_count(worker_slot, COUNT_PLAN_US, ticks_us() - begun);
 	pgstat_report_activity(STATE_IDLE, NULL);
 	pgstat_report_stat(!good || !result.more);
 	*failures = good ? 0 : *failures + 1;
@@ -158,13 +197,12 @@ planner_round(TimestampTz *maintained, int *failures)
 static void
 planner_rest(long timeout_ms, int failures)
 {
-	TimestampTz until;
+	int64		until = ticks_ms() + timeout_ms;
 
-	until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout_ms);
 	do
 	{
 		worker_sleep(timeout_ms);
-		timeout_ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
+		timeout_ms = until - ticks_ms();
 	} while (failures > 0 && timeout_ms > 0 && !worker_stopping());
 }
 
@@ -172,7 +210,7 @@ void
 notify_planner_main(Datum main_arg)
 {
 	WorkerOrder order;
-	TimestampTz maintained = 0;
+	Upkeep		maintained = {0};
 	int			failures = 0;
 
 	worker_order(main_arg, &order);

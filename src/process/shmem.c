@@ -17,6 +17,7 @@
 
 #include "compat.h"
 #include "process/shmem.h"
+#include "ticks.h"
 
 #define MAX_QUIET	64
 
@@ -34,6 +35,7 @@ typedef struct ProcessShared
 	bool		every_database;
 	Oid			requests[MAX_PROBE_REQUESTS];
 	QuietEntry	quiet[MAX_QUIET];
+	pg_atomic_uint64 latest_ms;
 	int			nslots;
 	WorkerSlot	slots[FLEXIBLE_ARRAY_MEMBER];
 } ProcessShared;
@@ -88,6 +90,7 @@ shared_startup(void)
 	{
 		memset(shared, 0, shared_size());
 		SpinLockInit(&shared->mutex);
+		pg_atomic_init_u64(&shared->latest_ms, 0);
 		shared->nslots = slots_wanted();
 		for (int i = 0; i < shared->nslots; i++)
 			slot_initialize(&shared->slots[i]);
@@ -117,6 +120,24 @@ int
 shmem_slot_count(void)
 {
 	return shared ? shared->nslots : 0;
+}
+
+int64
+shared_latest_ms(int64 ms, int64 ahead, bool next)
+{
+	uint64		latest;
+	int64		wanted;
+
+	if (shared == NULL)
+		return ms;
+	latest = pg_atomic_read_u64(&shared->latest_ms);
+	do
+	{
+		wanted = (int64) latest > ms && (int64) latest - ms < ahead ? (int64) latest : ms;
+		wanted += next ? 1 : 0;
+	} while (wanted != (int64) latest &&
+			 !pg_atomic_compare_exchange_u64(&shared->latest_ms, &latest, wanted));
+	return wanted;
 }
 
 void
@@ -222,7 +243,7 @@ uint64
 slot_begin_start(int index)
 {
 	WorkerSlot *slot = &shared->slots[index];
-	TimestampTz now = GetCurrentTimestamp();
+	int64		now = ticks_ms();
 	uint64		generation;
 
 	SpinLockAcquire(&slot->mutex);
@@ -237,7 +258,7 @@ slot_begin_start(int index)
 
 /* The worker has gone or could not be had: try again at restart_at. */
 void
-slot_postpone(int index, int failures, TimestampTz restart_at)
+slot_postpone(int index, int failures, int64 restart_at)
 {
 	WorkerSlot *slot = &shared->slots[index];
 

@@ -19,6 +19,8 @@
  * writes pid, latch, started_at, extension, the error fields and the counters
  * of its own slot and nothing else.  Counters are atomics with one writer.
  *
+ * latest_ms is an atomic that every session moves.
+ *
  * slots[0] is the launcher's own and is never given away.
  *
  * "latch" points into shared memory (a PGPROC's latch), so it is valid in all
@@ -96,8 +98,8 @@ typedef struct WorkerInfo
 	Oid			database;
 	int			number;			/* 1 .. dispatchers; 0 for the other kinds */
 	uint64		generation;
-	TimestampTz launched_at;
-	TimestampTz restart_at;
+	int64		launched_at;	/* in ticks */
+	int64		restart_at;		/* in ticks */
 	int			failures;		/* starts in a row that did not last */
 	int			pid;			/* 0 when not attached */
 	Latch	   *latch;
@@ -118,6 +120,13 @@ extern void shmem_install(void);
 extern bool shmem_available(void);
 extern int	shmem_slot_count(void);
 
+/*
+ * The latest millisecond that any session made an id in: "ms", or what was given
+ * before if that is later, but by less than "ahead".  next: the one after it, for
+ * all.  Without shared memory it is "ms".
+ */
+extern int64 shared_latest_ms(int64 ms, int64 ahead, bool next);
+
 /* slots, by index */
 extern void slot_read(int index, WorkerInfo *copy);
 extern uint64 slot_counter(int index, WorkerCounter counter);
@@ -130,7 +139,7 @@ extern int	slot_find(WorkerKind kind, Oid database, int number);
 extern int	slot_give(WorkerKind kind, Oid database, int number);
 extern void slot_free(int index);
 extern uint64 slot_begin_start(int index);
-extern void slot_postpone(int index, int failures, TimestampTz restart_at);
+extern void slot_postpone(int index, int failures, int64 restart_at);
 
 /* the worker's side */
 extern bool slot_attach(int index, uint64 generation);

@@ -23,7 +23,7 @@ use Test::More;
 use Time::HiRes qw(usleep time);
 
 our @EXPORT = qw(notify_cluster http_sink smtp_sink certificate wait_until wait_for_sql wait_for_drain configuration
-  decode_json encode_json load_example);
+  decode_json encode_json load_example movable_clock);
 
 my $lib = dirname(__FILE__);
 my $json = JSON::PP->new->utf8->canonical;
@@ -104,6 +104,12 @@ sub configuration
 		SELECT to_jsonb(s) - 'problem' FROM notify.recipient_source s) AS q};
 }
 
+# A wall clock that a test sets, for servers that are started under it: ids, days
+# and schedules follow it, timers do not.
+#
+#   my $clock = movable_clock();   $clock->under(sub { $node->start });   $clock->set(-3600);
+sub movable_clock { return NotifyTest::Clock->new; }
+
 # Loads files of examples/orders, with psql variables for where providers are.
 sub load_example
 {
@@ -150,6 +156,62 @@ sub smtp_sink
 	my $sink = NotifyTest::Sink->start('smtp', $opt{port}, @args);
 	$sink->{cert} = $opt{cert};
 	return $sink;
+}
+
+package NotifyTest::Clock;
+
+# {library} to preload, and {file} with the seconds to add
+sub new
+{
+	my ($class) = @_;
+	my $dir = PostgreSQL::Test::Utils::tempdir('clock');
+	my $self = bless { library => "$dir/clock.so", file => "$dir/offset" }, $class;
+	PostgreSQL::Test::Utils::append_to_file("$dir/clock.c", <<'END');
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+int
+gettimeofday(struct timeval *restrict tv, void *restrict zone)
+{
+	char		text[32] = "";
+	const char *name = getenv("TEST_CLOCK_OFFSET");
+	int			fd = name ? open(name, O_RDONLY) : -1;
+	struct timespec now;
+
+	if (fd >= 0)
+	{
+		if (read(fd, text, sizeof(text) - 1) < 0)
+			text[0] = '\0';
+		close(fd);
+	}
+	clock_gettime(CLOCK_REALTIME, &now);
+	tv->tv_sec = now.tv_sec + atol(text);
+	tv->tv_usec = now.tv_nsec / 1000;
+	return 0;
+}
+END
+	PostgreSQL::Test::Utils::system_or_bail($ENV{CC} // 'cc', '-shared', '-fPIC', '-o', $self->{library}, "$dir/clock.c");
+	return $self->set(0);
+}
+
+# Calls code that starts a server.
+sub under
+{
+	my ($self, $code) = @_;
+	local @ENV{qw(LD_PRELOAD TEST_CLOCK_OFFSET)} = @$self{qw(library file)};
+	return $code->();
+}
+
+# From now on the clock is so many seconds ahead of the true one.
+sub set
+{
+	my ($self, $seconds) = @_;
+	PostgreSQL::Test::Utils::append_to_file("$self->{file}.new", "$seconds\n");
+	rename "$self->{file}.new", $self->{file} or die $!;
+	return $self;
 }
 
 package NotifyTest::Sink;

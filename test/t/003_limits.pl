@@ -17,16 +17,14 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(usleep);
 
-my $clock = clock_library();
-my $offset = PostgreSQL::Test::Utils::tempdir('clock') . '/offset';
-my $node;
-{
-	# First without workers, and with a clock that can be set.
-	local @ENV{qw(LD_PRELOAD TEST_CLOCK_OFFSET)} = ($clock, $offset);
-	$node = notify_cluster('limits',
+# First without workers, and with a clock that can be set.
+my $clock = movable_clock();
+my $offset = $clock->{file};
+my $node = $clock->under(sub {
+	return notify_cluster('limits',
 		conf => "shared_preload_libraries = ''\nnotify_pg.lease = 5\nnotify_pg.dispatchers = 2\n"
 		  . "notify_pg.query_timeout = 200ms\n");
-}
+});
 
 #
 # Ids
@@ -238,39 +236,4 @@ sub hear_mail
 	}
 	$peer->{id} = $1 if $peer->{data} && $peer->{text} =~ /^Message-ID: <([^>]+)>.*\r\n\.\r\n/ims;
 	return;
-}
-
-# A library that moves the wall clock of a server by what a file says, in seconds.
-sub clock_library
-{
-	my $dir = PostgreSQL::Test::Utils::tempdir('library');
-	append_to_file("$dir/clock.c", <<'END');
-#include <fcntl.h>
-#include <stdlib.h>
-#include <sys/time.h>
-#include <time.h>
-#include <unistd.h>
-
-int
-gettimeofday(struct timeval *restrict tv, void *restrict zone)
-{
-	char		text[32] = "";
-	const char *name = getenv("TEST_CLOCK_OFFSET");
-	int			fd = name ? open(name, O_RDONLY) : -1;
-	struct timespec now;
-
-	if (fd >= 0)
-	{
-		if (read(fd, text, sizeof(text) - 1) < 0)
-			text[0] = '\0';
-		close(fd);
-	}
-	clock_gettime(CLOCK_REALTIME, &now);
-	tv->tv_sec = now.tv_sec + atol(text);
-	tv->tv_usec = now.tv_nsec / 1000;
-	return 0;
-}
-END
-	system_or_bail($ENV{CC} // 'cc', '-shared', '-fPIC', '-o', "$dir/clock.so", "$dir/clock.c");
-	return "$dir/clock.so";
 }
