@@ -25,6 +25,7 @@
 #include "utils/syscache.h"
 
 #include "capture/lender.h"
+#include "compat.h"
 
 void
 lender_check_table(Relation relation)
@@ -40,7 +41,7 @@ lender_check_table(Relation relation)
 					 "do it again.")));
 }
 
-static pg_attribute_noreturn() void
+pg_noreturn static void
 refuse(const char *what, char *name)
 {
 	ereport(ERROR,

@@ -51,6 +51,9 @@ DELETE FROM notify.rule WHERE source = 'items'::regclass;
 SELECT notify.attach('items', '100 / new.amount');
 CALL add_rule('relies', NULL);
 CALL add_rule('has its own', NULL, 'new.id');
+INSERT INTO notify.rule (name, source, action, cancel_key) VALUES ('cancels', 'items', 'cancel', $$'item:' || new.id$$);
+INSERT INTO notify.rule (name, source, template, category, audience)
+VALUES ('asks for many', 'items', 'capture errors', 'capture errors', $$SELECT 'x' AS recipient$$);
 UPDATE items SET amount = 0 WHERE id = 1;
 UPDATE items SET amount = 5 WHERE id = 1;
 SELECT * FROM events();
@@ -66,6 +69,7 @@ BEGIN
 	RETURN true;
 END
 $$;
+CALL add_rule('writes before', 'writes(false)');
 CALL add_rule('writes', 'writes(new.amount < 0)');
 CALL add_rule('writes too', 'writes(false)');
 BEGIN;

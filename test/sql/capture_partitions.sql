@@ -118,7 +118,7 @@ INSERT INTO parts VALUES (37, 'a', 'after');
 SELECT op, key, rules FROM events();
 -- ... and the statement goes on to insert a row that has nothing to do with it. Rows that do move are told
 -- from that one, whether their key stays as it was or not.
-INSERT INTO parts VALUES (50, 'a', 'unwanted'), (51, 'a', 'wanted'), (52, 'a', 'unwanted'), (53, 'a', 'wanted');
+INSERT INTO parts VALUES (50, 'a', 'unwanted'), (51, 'a', 'wanted'), (52, 'a', 'unwanted'), (53, 'a', 'wanted'), (54, 'a', 'unwanted'), (55, 'a', 'unwanted');
 SELECT count(*) FROM events();
 MERGE INTO parts p USING (VALUES (50, 'b'), (60, 'e'), (51, 'b'), (61, 'e')) AS v (id, region) ON p.id = v.id
 	WHEN MATCHED THEN UPDATE SET region = v.region, flag = 'x' WHEN NOT MATCHED THEN INSERT VALUES (v.id, v.region, 'merged');
@@ -126,6 +126,17 @@ SELECT op, key, recipient, rules, old - '{big,flag}'::text[] AS old FROM events(
 WITH moved AS (UPDATE parts SET region = 'b' WHERE id = 52 RETURNING id)
 INSERT INTO parts SELECT 62, 'e', 'other' WHERE NOT EXISTS (SELECT FROM moved);
 SELECT op, key, recipient, rules, old - '{big,flag}'::text[] AS old FROM events() ORDER BY key COLLATE "C", op;
+WITH other AS (INSERT INTO parts VALUES (63, 'e', 'other'))
+UPDATE parts SET region = 'b' WHERE id = 54;
+SELECT op, key, recipient, rules, old - '{big,flag}'::text[] AS old FROM events() ORDER BY key COLLATE "C", op;
+CREATE TABLE touched (n integer);
+INSERT INTO touched VALUES (0);
+CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN UPDATE touched SET n = n + 1; RETURN NULL; END $$;
+CREATE TRIGGER zz_touch AFTER DELETE ON parts FOR EACH ROW EXECUTE FUNCTION touch();
+MERGE INTO parts p USING (VALUES (55, 'b'), (64, 'e')) AS v (id, region) ON p.id = v.id
+	WHEN MATCHED THEN UPDATE SET region = v.region WHEN NOT MATCHED THEN INSERT VALUES (v.id, v.region, 'merged');
+SELECT op, key, recipient, rules, old - '{big,flag}'::text[] AS old FROM events() ORDER BY key COLLATE "C", op;
+DROP TRIGGER zz_touch ON parts;
 UPDATE parts SET region = 'b', id = 70 WHERE id = 53;
 SELECT op, key, rules, old FROM events();
 DROP TRIGGER refuse ON parts_b;
