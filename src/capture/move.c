@@ -214,8 +214,10 @@ join(const MovedRow *row, const TriggerData *call, const RuleSet *set, int depth
 	change->type = NULL;
 	change->new = call->tg_trigslot;
 	change->old = old_row(row, set);
-	return (!row->applied && partner_is_certain(call->tg_relation)) ||
-		   partner_is_same_row(set->payload, call->tg_relation, change->old, change->new);
+	if (!row->applied && partner_is_plain_update())
+		return true;
+	return partner_is_same_row(set->payload, call->tg_relation, change->old, change->new) ||
+		   (!row->applied && partner_is_certain(call->tg_relation));
 }
 
 MoveStep

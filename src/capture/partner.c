@@ -74,6 +74,12 @@ partner_install(void)
 	ExecutorFinish_hook = finish;
 }
 
+bool
+partner_is_plain_update(void)
+{
+	return only_updates;
+}
+
 static bool
 may_refuse(Oid relid)
 {

@@ -12,9 +12,12 @@
 
 extern void partner_install(void);
 
+/* Is every INSERT of the statement whose triggers fire the other half of a move? */
+extern bool partner_is_plain_update(void);
+
 /*
  * A row left a partition and the same command put one into this relation next:
- * is that the same row, whatever the rows hold?
+ * is that the same row, whatever the rows hold?  Looks at every partition.
  */
 extern bool partner_is_certain(Relation relation);
 
