@@ -17,7 +17,7 @@
 bool
 liquid_break_down(int64 seconds, int nanoseconds, const char *zone, LiquidTime *t)
 {
-	pg_tz	   *tz = pg_tzset(zone);
+	pg_tz	   *tz = zone ? pg_tzset(zone) : NULL;
 	pg_time_t	at = (pg_time_t) seconds;
 	struct pg_tm *tm;
 
@@ -38,5 +38,17 @@ liquid_break_down(int64 seconds, int nanoseconds, const char *zone, LiquidTime *
 	t->yearday = tm->tm_yday;
 	t->offset = tm->tm_gmtoff;
 	strlcpy(t->zone, tm->tm_zone ? tm->tm_zone : "", sizeof(t->zone));
+	return true;
+}
+
+bool
+liquid_break_down_at(int64 seconds, int nanoseconds, int offset, LiquidTime *t)
+{
+	if (!liquid_break_down(seconds + offset, nanoseconds, NULL, t))
+		return false;
+	t->seconds = seconds;
+	t->offset = offset;
+	if (offset != 0)
+		t->zone[0] = '\0';		/* an offset has no name */
 	return true;
 }

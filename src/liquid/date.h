@@ -24,12 +24,16 @@ typedef struct LiquidTime
 	char		zone[16];		/* abbreviation */
 } LiquidTime;
 
-/* False when the zone does not exist or the time is out of its range. */
+/* In a zone, UTC when it is NULL or does not exist.  False when the time is out of range. */
 extern bool liquid_break_down(int64 seconds, int nanoseconds, const char *zone, LiquidTime *t);
+
+/* So many seconds east of UTC. */
+extern bool liquid_break_down_at(int64 seconds, int nanoseconds, int offset, LiquidTime *t);
 
 /*
  * Reads a date as people and machines write it; what is written without an
- * offset is a time in "zone".  False when it is none.
+ * offset is a time in "zone".  With zone NULL that is UTC, and what has an
+ * offset keeps it.  False when it is none.
  */
 extern bool liquid_parse_date(const char *text, int len, const char *zone, LiquidTime *t);
 

@@ -308,6 +308,8 @@ settle(const DateReader *d, const char *zone, LiquidTime *t)
 {
 	int64		wall = wall_seconds(d);
 
+	if (d->has_offset && zone == NULL)
+		return liquid_break_down_at(wall - d->offset, d->nanoseconds, d->offset, t);
 	if (d->has_offset)
 		return liquid_break_down(wall - d->offset, d->nanoseconds, zone, t);
 	return liquid_break_down(wall, d->nanoseconds, zone, t) &&

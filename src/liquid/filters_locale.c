@@ -86,6 +86,18 @@ to_time(LiquidRender *r, LiquidValue v, LiquidTime *t)
 	return false;
 }
 
+/* As ICU names it: the recipient's, or the offset the time was written with. */
+static const char *
+zone_of(LiquidRender *r, const LiquidTime *t)
+{
+	const char *zone = liquid_zone(r);
+	int			minutes = abs(t->offset) / 60;
+
+	if (zone || t->offset == 0)
+		return zone ? zone : "UTC";
+	return psprintf("GMT%c%02d:%02d", t->offset < 0 ? '-' : '+', minutes / 60, minutes % 60);
+}
+
 static bool
 is_style(const char *s)
 {
@@ -106,7 +118,7 @@ filter_date(LiquidRender *r, LiquidValue input, const LiquidArguments *args)
 		return input;
 	style = as_cstring(format);
 	if (is_style(style))
-		return liquid_format_time(liquid_locale(r), liquid_zone(r), style, NULL, t.seconds);
+		return liquid_format_time(liquid_locale(r), zone_of(r, &t), style, NULL, t.seconds);
 	initStringInfo(&buf);
 	liquid_strftime(&buf, format.u.string, format.len, &t, liquid_locale(r));
 	return liquid_string(buf.data, buf.len);
@@ -123,7 +135,7 @@ filter_time(LiquidRender *r, LiquidValue input, const LiquidArguments *args)
 	if (!is_style(style))
 		liquid_filter_error("filter \"time\" has no style \"%s\"",
 							liquid_clip_value(args->values[0]));
-	return liquid_format_time(liquid_locale(r), liquid_zone(r), NULL, style, t.seconds);
+	return liquid_format_time(liquid_locale(r), zone_of(r, &t), NULL, style, t.seconds);
 }
 
 /* How the time stands to now, or to the time given. */

@@ -45,17 +45,28 @@ static int	next_number_formatter = 0;
 static DateFormatter date_formatters[CACHED];
 static int	next_date_formatter = 0;
 
+static bool
+get_recipient(LiquidRender *r, LiquidValue *recipient)
+{
+	JsonbValue	found;
+
+	if (r->data == NULL || !JsonContainerIsObject(r->data) ||
+		!getKeyJsonValueFromContainer(r->data, "recipient", 9, &found))
+		return false;
+	*recipient = liquid_from_jsonb(&found);
+	return recipient->kind == LIQUID_OBJECT;
+}
+
 /* A string member of data.recipient that fits in "size", or NULL. */
 static char *
 recipient_member(LiquidRender *r, const char *name, int size)
 {
-	JsonbValue	found;
+	LiquidValue recipient;
 	LiquidValue v;
 
-	if (r->data == NULL || !JsonContainerIsObject(r->data) ||
-		!getKeyJsonValueFromContainer(r->data, "recipient", 9, &found))
+	if (!get_recipient(r, &recipient))
 		return NULL;
-	v = liquid_member(liquid_from_jsonb(&found), name, strlen(name));
+	v = liquid_member(recipient, name, strlen(name));
 	if (v.kind != LIQUID_STRING || v.len == 0 || v.len >= size)
 		return NULL;
 	for (int i = 0; i < v.len; i++)
@@ -77,9 +88,11 @@ liquid_locale(LiquidRender *r)
 const char *
 liquid_zone(LiquidRender *r)
 {
+	LiquidValue recipient;
+
 	if (r->zone == NULL)
 		r->zone = recipient_member(r, "time_zone", ZONE_SIZE);
-	if (r->zone == NULL)
+	if (r->zone == NULL && get_recipient(r, &recipient))
 		r->zone = "UTC";
 	return r->zone;
 }

@@ -25,7 +25,11 @@ typedef enum LiquidNames
 	NAMES_AM_PM
 } LiquidNames;
 
-/* The recipient's, from the document; "en" and "UTC" when it has none. */
+/*
+ * The recipient's, from the document; "en" and "UTC" when it has none.  Where
+ * the document has no recipient at all, the zone is NULL: dates keep the offset
+ * they are written with.
+ */
 extern const char *liquid_locale(LiquidRender *r);
 extern const char *liquid_zone(LiquidRender *r);
 

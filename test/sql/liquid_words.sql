@@ -42,6 +42,11 @@ FROM unnest('{UTC,Asia/Shanghai}'::text[]) z;
 SELECT say('{{ "now" | relative_time }} {{ x | relative_time }} {{ "soon" | relative_time }}');
 SELECT say('{{ "now" | relative_time: "soon" }}');
 
+-- A date keeps the offset it is written with, unless there is a recipient to read it
+SELECT say('{{ t | date: "%H:%M %z %Z" }}, {{ t | time }}, {{ t | time: "long" }}, {{ "10:20" | date: "%H:%M %z" }}',
+	d::jsonb || '{"t": "2016-03-14T23:20:30-05:30"}')
+FROM unnest('{"{}","{\"recipient\": {}}","{\"recipient\": {\"time_zone\": \"Asia/Tokyo\"}}"}'::text[]) d;
+
 -- What an SMS takes
 SELECT left(body, 8), length(body), s.* FROM (VALUES (1, ''), (2, repeat('a', 160)), (3, repeat('a', 161)), (4, repeat('a', 306)), (5, repeat('a', 307)),
 	(6, '€' || repeat('a', 158)), (7, '€' || repeat('a', 159)), (8, repeat('a', 152) || '€' || repeat('a', 152)), (9, 'ÄÖÜäöüß@£¥èÇØΔ^{}\[~]|'), (10, 'ç'),
