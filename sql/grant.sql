@@ -71,7 +71,7 @@ GRANT SELECT ON notify.recipient_source, notify.recipient_problem, notify.erasur
 GRANT SELECT, UPDATE ON SEQUENCE notify.rule_id_seq, notify.rule_version_id_seq, notify.template_version_id_seq,
 	notify.partial_version_id_seq, notify.provider_id_seq TO notify_admin;
 GRANT INSERT ON notify.rule_version, notify.template_version, notify.partial_version, notify.origin TO notify_admin;
-GRANT EXECUTE ON FUNCTION notify._restoring() TO notify_admin, notify_app, notify_worker;
+GRANT EXECUTE ON FUNCTION notify._restoring(), notify._is_orphan(regrole) TO notify_admin, notify_app, notify_worker;
 GRANT EXECUTE ON FUNCTION notify._address_fault(text, text) TO notify_admin, notify_app;
 GRANT EXECUTE ON FUNCTION notify._recheck_all() TO notify_worker;
 GRANT EXECUTE ON FUNCTION notify._take_over(notify.source), notify._take_over(notify.rule), notify._check_version(),

@@ -139,7 +139,7 @@ COMMENT ON COLUMN notify.rule.dedupe_key IS 'SQL expression: one message per rul
 COMMENT ON COLUMN notify.rule.cancel_key IS 'SQL expression. action notify: the value that can cancel the message; action cancel: the value to cancel.';
 COMMENT ON COLUMN notify.rule.expires IS 'A message not sent this long after it was due expires. NULL: the category''s ttl.';
 COMMENT ON COLUMN notify.rule.enabled IS 'False: it matches nothing, and what it matched but is not planned yet is skipped (rule_off).';
-COMMENT ON COLUMN notify.rule.owner IS 'The role its expressions and queries run as: the last editor. Only a superuser may name another.';
+COMMENT ON COLUMN notify.rule.owner IS 'The role its expressions and queries run as: the last editor. Only a superuser may name another. When the role is dropped, the rule becomes theirs who save it next.';
 COMMENT ON COLUMN notify.rule.search_path IS 'The search_path they run under: the editor''s at the last save.';
 COMMENT ON COLUMN notify.rule.version IS 'The current notify.rule_version.id.';
 COMMENT ON COLUMN notify.rule.mode IS 'bare: no expression of it can raise an error; subtransaction: one may, and its rows pay for a subtransaction.';
@@ -234,6 +234,16 @@ AS $$
 $$;
 
 COMMENT ON FUNCTION notify._is_superuser() IS 'Whether the current role is a superuser. Internal.';
+
+-- What a role that is gone leaves belongs to whoever saves it next.
+CREATE FUNCTION notify._is_orphan(owner regrole) RETURNS boolean
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = owner);
+$$;
+
+COMMENT ON FUNCTION notify._is_orphan(regrole) IS 'Whether a role does not exist any more. Internal.';
 
 -- Who an executable row belongs to after this save; raises when it may not.
 CREATE FUNCTION notify._saver(wanted regrole, kept regrole, edited boolean) RETURNS regrole
@@ -334,7 +344,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	restored boolean := TG_OP = 'INSERT' AND NEW.owner IS NOT NULL;
-	edited boolean := TG_OP = 'INSERT'
+	edited boolean := TG_OP = 'INSERT' OR notify._is_orphan(OLD.owner)
 		OR (NEW.recipient, NEW.search_path) IS DISTINCT FROM (OLD.recipient, OLD.search_path);
 BEGIN
 	IF restored AND notify._is_superuser() THEN
@@ -522,7 +532,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	restored boolean := TG_OP = 'INSERT' AND NEW.version IS NOT NULL;
-	edited boolean := TG_OP = 'INSERT'
+	edited boolean := TG_OP = 'INSERT' OR notify._is_orphan(OLD.owner)
 		OR (NEW.source, NEW.event_type, NEW.search_path, NEW.condition, NEW.recipient, NEW.audience,
 			NEW.context, NEW.dedupe_key, NEW.cancel_key)
 		IS DISTINCT FROM

@@ -7,9 +7,10 @@
  * was forgotten at PREPARE.
  *
  * Before: statements that must be alone (DROP or ALTER EXTENSION notify_pg,
- * DROP DATABASE, renaming or moving one, copying one as a template) first stop
- * that database's workers and keep them away until the transaction ends,
- * whichever way it ends.  Only someone who may run the statement gets that
+ * DROP SCHEMA notify, DROP or REASSIGN OWNED BY the extension's owner, DROP
+ * DATABASE, renaming or moving one, copying one as a template) first stop that
+ * database's workers and keep them away until the transaction ends, whichever
+ * way it ends.  Only someone who may run the statement gets that
  * far, so that nobody else can stop workers by trying.
  */
 #include "postgres.h"
@@ -23,6 +24,7 @@
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "tcop/utility.h"
+#include "utils/acl.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
@@ -57,16 +59,25 @@ at_end_of_transaction(XactEvent event, void *arg)
 }
 
 static bool
-names_extension(List *objects)
+names(List *objects, const char *name)
 {
 	ListCell   *lc;
 
 	foreach(lc, objects)
 	{
-		if (strcmp(strVal(lfirst(lc)), NOTIFY_EXTENSION) == 0)
+		if (strcmp(strVal(lfirst(lc)), name) == 0)
 			return true;
 	}
 	return false;
+}
+
+/* Whether the extension goes with what is dropped. */
+static bool
+drops_extension(DropStmt *stmt)
+{
+	if (stmt->removeType == OBJECT_EXTENSION)
+		return names(stmt->objects, NOTIFY_EXTENSION);
+	return stmt->removeType == OBJECT_SCHEMA && names(stmt->objects, NOTIFY_SCHEMA);
 }
 
 /* This database, if the user may drop or alter the extension in it. */
@@ -77,6 +88,26 @@ extension_database(void)
 
 	if (OidIsValid(extension) && compat_owns_extension(extension, GetUserId()))
 		return MyDatabaseId;
+	return InvalidOid;
+}
+
+/* This database, if one of these roles, in whose name the user may act, owns the extension. */
+static Oid
+owners_database(List *roles)
+{
+	Oid			extension = get_extension_oid(NOTIFY_EXTENSION, true);
+	ListCell   *lc;
+
+	if (!OidIsValid(extension))
+		return InvalidOid;
+	foreach(lc, roles)
+	{
+		Oid			role = get_rolespec_oid(lfirst_node(RoleSpec, lc), true);
+
+		if (OidIsValid(role) && has_privs_of_role(GetUserId(), role) &&
+			compat_owns_extension(extension, role))
+			return MyDatabaseId;
+	}
 	return InvalidOid;
 }
 
@@ -156,10 +187,11 @@ database_to_quiet(Node *stmt)
 				return extension_database();
 			return InvalidOid;
 		case T_DropStmt:
-			if (((DropStmt *) stmt)->removeType == OBJECT_EXTENSION &&
-				names_extension(((DropStmt *) stmt)->objects))
-				return extension_database();
-			return InvalidOid;
+			return drops_extension((DropStmt *) stmt) ? extension_database() : InvalidOid;
+		case T_DropOwnedStmt:
+			return owners_database(((DropOwnedStmt *) stmt)->roles);
+		case T_ReassignOwnedStmt:
+			return owners_database(((ReassignOwnedStmt *) stmt)->roles);
 		default:
 			return InvalidOid;
 	}

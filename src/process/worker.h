@@ -11,6 +11,7 @@
 #include "process/shmem.h"
 
 #define NOTIFY_EXTENSION	"notify_pg"
+#define NOTIFY_SCHEMA		"notify"
 #define NOTIFY_WORKER_ROLE	"notify_worker"
 
 /* What the launcher hands a worker in bgw_extra; bgw_main_arg is the slot. */
