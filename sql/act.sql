@@ -205,7 +205,7 @@ BEGIN
 	END IF;
 	SELECT * INTO e FROM notify.event x WHERE x.xid = m.event_xid AND x.id = m.event;
 	SELECT * INTO t FROM notify._template(m.template_version);
-	data := notify._data(e, m.context);
+	data := notify._data(e.id, e.op, e.type, e.key, e.new, e.old, m.context);
 	subject := notify.render(t.subject, data, 'text', t.partials);
 	body := notify.render(t.body, data, 'text', t.partials);
 	html := notify.render(t.html, data, 'html', t.partials);

@@ -173,7 +173,7 @@ BEGIN
 							 AND lower(w.locale) = ANY (c.chain)
 						   ORDER BY array_position(c.chain, lower(w.locale)),
 									-ln(((hashtextextended(c.recipient || '/' || w.name || '/' || w.variant, 0)
-										  & 2147483647) + 1) / 2147483649.0) / w.weight
+										  & 2147483647) + 1)::double precision / 2147483649) / w.weight
 						   LIMIT 1) AS t ON ch.channel IS NOT NULL
 	) AS d;
 END

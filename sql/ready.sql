@@ -13,60 +13,70 @@
  * order, nothing can appear below it; dead index entries are not walked again.
  */
 
--- What a template sees: the event's data, the rule's context, new, old and event.
-CREATE FUNCTION notify._data(e notify.event, context jsonb) RETURNS jsonb
-LANGUAGE sql STABLE
-RETURN CASE WHEN e.op IN ('E', 'S') AND jsonb_typeof(e.new) = 'object' THEN e.new ELSE '{}'::jsonb END
-	|| coalesce(context, '{}')
-	|| jsonb_build_object('new', e.new, 'old', notify._event_old(e), 'event', notify._event_meta(e));
+-- What a template sees: the event's data, the rule's context, new, old and event (src/plan/data.c).
+CREATE FUNCTION notify._data(id bigint, op "char", type text, key text, new jsonb, old jsonb, context jsonb) RETURNS jsonb
+LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'notify_data';
 
-COMMENT ON FUNCTION notify._data(notify.event, jsonb) IS 'The data a message''s template is filled from. Internal.';
+COMMENT ON FUNCTION notify._data(bigint, "char", text, text, jsonb, jsonb, jsonb) IS
+'The data a message''s template is filled from: an event''s columns, and the message''s context. Internal.';
 
 /*
  * Claimed messages that must not be sent after all: settles them and names
- * them. Cancelling is looked up for all of them at once; there is seldom any.
+ * them. There is seldom any, so each is looked up only when something has
+ * expired, or something was cancelled since the day of the oldest event. oldest
+ * and newest bound the ids, so that other days are not opened.
  */
-CREATE FUNCTION notify._stop_claimed(claimed bigint[]) RETURNS bigint[]
+CREATE FUNCTION notify._stop_claimed(claimed bigint[], oldest bigint, newest bigint,
+									 OUT stopped bigint[], OUT first_event bigint, OUT last_event bigint)
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
 AS $$
 DECLARE
 	at timestamptz := notify.now();
+	since bigint;
+	expired boolean;
 	keys text[];
-	oldest bigint;
 	cancelled text[];
 	cancels bigint[];
-	stopped bigint[];
 	reasons text[];
 BEGIN
-	SELECT array_agg(k.key), min(m.event) INTO keys, oldest
-	FROM unnest(claimed) AS c (id)
-	JOIN notify.message m ON m.id = c.id
-	CROSS JOIN LATERAL (VALUES (m.cancel_key), (notify._event_cancel_key(m.event))) AS k (key)
-	WHERE k.key IS NOT NULL;
-	SELECT f.cancelled, f.cancels INTO cancelled, cancels FROM notify._find_cancels(keys, oldest) AS f;
+	SELECT min(m.event), max(m.event), bool_or(m.expires_at < at) INTO first_event, last_event, expired
+	FROM notify.message m WHERE m.id = ANY (claimed) AND m.id >= oldest AND m.id <= newest;
+	-- By days: there is no index by which to find a newer one within a day.
+	since := notify._day_start((notify.id_time(first_event) AT TIME ZONE 'UTC')::date);
+	IF EXISTS (SELECT FROM notify.event e WHERE e.cancel_key IS NOT NULL AND e.id >= since) THEN
+		SELECT array_agg(k.key) INTO keys
+		FROM notify.message m
+		CROSS JOIN LATERAL (VALUES (m.cancel_key), (notify._event_cancel_key(m.event))) AS k (key)
+		WHERE m.id = ANY (claimed) AND m.id >= oldest AND m.id <= newest AND k.key IS NOT NULL;
+		SELECT f.cancelled, f.cancels INTO cancelled, cancels FROM notify._find_cancels(keys, first_event) AS f;
+	END IF;
+	stopped := '{}';
+	IF cancelled IS NULL AND expired IS NOT TRUE THEN
+		RETURN;
+	END IF;
 	SELECT array_agg(s.id), array_agg(s.reason) INTO stopped, reasons
 	FROM (SELECT m.id, CASE WHEN EXISTS (SELECT FROM unnest(cancelled, cancels) AS x (key, id)
 										 WHERE x.key IN (m.cancel_key, notify._event_cancel_key(m.event))
 										   AND x.id > m.event) THEN 'cancelled'
 							WHEN m.expires_at < at AND NOT q.redriven THEN 'expired' END AS reason
-		  FROM unnest(claimed) AS c (id)
-		  JOIN notify.message m ON m.id = c.id
-		  JOIN notify.ready q ON q.message = c.id
-		  WHERE m.expires_at < at OR cancelled IS NOT NULL) AS s
+		  FROM notify.message m
+		  JOIN notify.ready q ON q.message = m.id
+		  WHERE m.id = ANY (claimed) AND m.id >= oldest AND m.id <= newest) AS s
 	WHERE s.reason IS NOT NULL;
 	IF stopped IS NOT NULL THEN
 		DELETE FROM notify.ready r WHERE r.message = ANY (stopped);
 		INSERT INTO notify.outcome (message, verdict, reason)
 		SELECT u.id, u.reason, u.reason FROM unnest(stopped, reasons) AS u (id, reason);
 	END IF;
-	RETURN coalesce(stopped, '{}');
+	stopped := coalesce(stopped, '{}');
 END
 $$;
 
-COMMENT ON FUNCTION notify._stop_claimed(bigint[]) IS
-'Decides again at claim: expired and cancelled messages are settled here and not sent. Internal.';
+COMMENT ON FUNCTION notify._stop_claimed(bigint[], bigint, bigint) IS
+'Decides again at claim: expired and cancelled messages are settled here and not sent. Also gives the bounds of the claimed messages'' events. Internal.';
 
 CREATE FUNCTION notify._claim(slot integer, boot bigint, lanes integer[], bounds bigint[], room integer[],
 							  lease interval, max integer)
@@ -82,12 +92,15 @@ SET enable_bitmapscan = off
 SET enable_sort = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off
+SET enable_material = off
 AS $$
 #variable_conflict use_column
 DECLARE
 	tids tid[];
 	ids bigint[];
-	stopped bigint[];
+	oldest bigint;
+	newest bigint;
+	s record;
 BEGIN
 	IF notify._held() IS NOT NULL THEN
 		RETURN;
@@ -107,23 +120,22 @@ BEGIN
 		SET owner = slot, boot = _claim.boot, lease = clock_timestamp() + _claim.lease,
 			attempts = r.attempts + 1
 		WHERE r.ctid = ANY (tids)
-		RETURNING r.ctid AS tid, r.message AS id
+		RETURNING r.message AS id
 	)
-	SELECT array_agg(t.tid), array_agg(t.id) INTO tids, ids FROM taken t;
-	stopped := notify._stop_claimed(ids);
+	SELECT array_agg(t.id), min(t.id), max(t.id) INTO ids, oldest, newest FROM taken t;
+	s := notify._stop_claimed(ids, oldest, newest);
 	RETURN QUERY
-	SELECT t.tid, m.id, m.event, r.attempts, r.lane / 4, m.channel, m.address, m.recipient,
+	SELECT r.ctid, m.id, m.event, r.attempts, r.lane / 4, m.channel, m.address, m.recipient,
 		   coalesce(e.type, v.name, m.template), notify.id_time(m.event), m.template_version,
-		   notify._data(e, m.context), coalesce(k.at_most_once, false), p.max_attempts,
+		   notify._data(e.id, e.op, e.type, e.key, e.new, e.old, m.context), coalesce(k.at_most_once, false), p.max_attempts,
 		   CASE WHEN NOT r.redriven THEN m.expires_at END, r.seq, r.lane
-	FROM unnest(tids, ids) AS t (tid, id)
-	JOIN notify.ready r ON r.ctid = t.tid
-	JOIN notify.message m ON m.id = t.id
-	LEFT JOIN notify.event e ON e.xid = m.event_xid AND e.id = m.event
+	FROM notify.message m
+	JOIN notify.ready r ON r.message = m.id
+	LEFT JOIN notify.event e ON e.xid = m.event_xid AND e.id = m.event AND e.id >= s.first_event AND e.id <= s.last_event
 	LEFT JOIN notify.rule_version v ON v.id = m.rule
 	LEFT JOIN notify.category k ON k.name = m.category
 	LEFT JOIN notify.provider p ON p.id = r.lane / 4
-	WHERE t.id <> ALL (stopped);
+	WHERE m.id = ANY (ids) AND m.id >= oldest AND m.id <= newest AND m.id <> ALL (s.stopped);
 	RETURN QUERY
 	SELECT NULL::tid, NULL::bigint, NULL::bigint, NULL::integer, NULL::integer, NULL, NULL, NULL, NULL,
 		   NULL::timestamptz, NULL::bigint, NULL::jsonb, NULL::boolean, NULL::integer, NULL::timestamptz,

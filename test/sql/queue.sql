@@ -73,7 +73,7 @@ SELECT attempts, due_at > notify.now() AS later FROM notify.scheduled;
 -- attempts used up: dead; a final no: failed; an unknown mailbox: the address is not used again
 UPDATE notify.scheduled SET due_at = notify.now();
 SELECT plan();
-SELECT recipient, attempt FROM claim(1, 10) ORDER BY 1;
+SELECT recipient, attempt FROM claim(1, 10) ORDER BY 1, 2;
 SELECT settle(1, 10, 'retry', 451, 'still not', -1) AS settled;
 SELECT notify.send('bob', 'hi', '{}', 'q') IS NOT NULL AS sent;
 SELECT plan();
@@ -96,7 +96,7 @@ SELECT notify.redrive(now() - interval '1 hour', rule => 'no such rule');
 SELECT notify.redrive(now() - interval '1 hour');
 UPDATE notify.scheduled SET due_at = notify.now();
 SELECT plan();
-SELECT recipient, attempt FROM claim(1, 10) ORDER BY 1;
+SELECT recipient, attempt FROM claim(1, 10) ORDER BY 1, 2;
 SELECT settle(1, 10, 'ok', 250, 'queued', NULL) AS settled;
 SELECT count(*) FROM notify.failure;
 
