@@ -171,6 +171,44 @@ SELECT * FROM events();
 ALTER TABLE items ADD COLUMN note text;
 DELETE FROM notify.rule WHERE source = 'items'::regclass;
 
+-- A rule that did not compile is compiled again when what it lacked is back, also where no event trigger looks.
+CREATE TABLE bosses (id integer, manager text);
+ALTER TABLE items ADD boss bosses;
+CALL add_rule('field', $$(new.boss).manager = 'eve'$$);
+UPDATE items SET boss = (1, 'eve') WHERE id = 1;
+SELECT * FROM events();
+SET session_replication_role = replica;
+ALTER TABLE bosses RENAME manager TO chief;
+RESET session_replication_role;
+CALL add_rule('another', 'false');
+UPDATE items SET amount = 8 WHERE id = 1;
+SELECT * FROM events();
+SET session_replication_role = replica;
+ALTER TABLE bosses RENAME chief TO manager;
+RESET session_replication_role;
+UPDATE items SET amount = 9 WHERE id = 1;
+SELECT * FROM events();
+ALTER TABLE items DROP boss;
+DROP TABLE bosses;
+DELETE FROM notify.rule WHERE source = 'items'::regclass;
+-- A change that comes while rules are being compiled is not lost: the next statement obeys.
+CREATE FUNCTION switches_off() RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+	IF EXISTS (SELECT FROM notify.rule WHERE name = 'victim' AND enabled) THEN
+		UPDATE notify.rule SET enabled = false WHERE name = 'victim';
+	END IF;
+	RETURN true;
+END
+$$;
+CREATE FUNCTION folded(integer) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RETURN (SELECT switches_off()); END $$;
+CALL add_rule('victim', NULL);
+CALL add_rule('culprit', 'folded(1)');
+UPDATE notify.rule SET enabled = true WHERE name = 'victim';
+UPDATE items SET amount = 10 WHERE id = 1;
+UPDATE items SET amount = 11 WHERE id = 1;
+SELECT * FROM events();
+DELETE FROM notify.rule WHERE source = 'items'::regclass;
+
 -- Run as the owner, restricted, under the owner's path; the writer gains nothing and loses nothing.
 CREATE ROLE capture_author;
 CREATE ROLE capture_writer;

@@ -201,6 +201,7 @@ SELECT key, new, old, cut FROM events();
 -- An error's text could show what the columns hide.
 DELETE FROM notify.rule WHERE name = 'all';
 CALL add_rule('peek', 'new.secret::integer > 0');
+CALL add_rule('peek at all', 'new::text::integer > 0');
 CALL add_rule('honest', 'new.status::integer > 0');
 UPDATE orders SET secret = 'marker';
 SELECT undecided::text LIKE '%marker%' AS leaked, jsonb_path_query_array(undecided, '$[*].message') FROM notify.event WHERE id > (SELECT max(id) FROM seen);
