@@ -345,7 +345,15 @@ AS 'MODULE_PATHNAME', 'notify_render_noting';
 COMMENT ON FUNCTION notify._render_noting(text, jsonb, text, jsonb) IS
 'As render(), and what was put out although the data does not have it. Internal.';
 
--- One part of a template, and what is wrong with it: an error, or what the data lacks.
+CREATE FUNCTION notify._render_strings(tree jsonb, data jsonb, partials jsonb) RETURNS jsonb
+LANGUAGE C STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'notify_render_strings';
+
+COMMENT ON FUNCTION notify._render_strings(jsonb, jsonb, jsonb) IS
+'A JSON object or array with every string in it, keys aside, rendered as Liquid in text format. Internal.';
+
+-- One part of a template, and what is wrong with it: an error, or what the data
+-- lacks. Format json: the source is JSON, and its strings are the words.
 CREATE FUNCTION notify._preview_part(part text, source text, data jsonb, format text, partials jsonb,
 									 OUT words text, OUT problems text[])
 LANGUAGE plpgsql STABLE
@@ -356,6 +364,10 @@ DECLARE
 	detail text;
 	place text;
 BEGIN
+	IF format = 'json' THEN
+		words := notify._render_strings(source::jsonb, data, partials);
+		RETURN;
+	END IF;
 	SELECT r.words, ARRAY(SELECT part || ': ' || m FROM unnest(r.missing) AS m)
 	INTO words, problems
 	FROM notify._render_noting(source, data, format, partials) AS r;
@@ -371,7 +383,7 @@ COMMENT ON FUNCTION notify._preview_part(text, text, jsonb, text, jsonb) IS
 
 CREATE FUNCTION notify.preview(template text, data jsonb, locale text DEFAULT NULL)
 RETURNS TABLE (channel text, subject text, body text, html text, problems text[],
-			   found_locale text, variant text, segments integer)
+			   found_locale text, variant text, segments integer, provider_template jsonb)
 LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -395,9 +407,10 @@ BEGIN
 	RETURN QUERY
 	SELECT c.channel, s.words, b.words, h.words,
 		   CASE WHEN t.name IS NULL THEN ARRAY[format('no words for %s', concat_ws(', ', VARIADIC chain))]
-				ELSE coalesce(s.problems, '{}') || coalesce(b.problems, '{}') || coalesce(h.problems, '{}') END,
+				ELSE coalesce(s.problems, '{}') || coalesce(b.problems, '{}') || coalesce(h.problems, '{}')
+					 || coalesce(p.problems, '{}') END,
 		   t.locale, t.variant,
-		   CASE WHEN c.channel = 'sms' THEN (notify.sms_length(b.words)).segments END
+		   CASE WHEN c.channel = 'sms' THEN (notify.sms_length(b.words)).segments END, p.words::jsonb
 	FROM (SELECT DISTINCT x.channel, (SELECT o.locale FROM notify.template o
 									  WHERE o.name = template AND o.channel = x.channel AND lower(o.locale) = ANY (chain)
 									  ORDER BY array_position(chain, lower(o.locale)) LIMIT 1) AS locale
@@ -407,9 +420,11 @@ BEGIN
 	LEFT JOIN LATERAL notify._preview_part('subject', w.subject, data, 'text', w.partials) AS s ON w.subject IS NOT NULL
 	LEFT JOIN LATERAL notify._preview_part('body', w.body, data, 'text', w.partials) AS b ON w.body IS NOT NULL
 	LEFT JOIN LATERAL notify._preview_part('html', w.html, data, 'html', w.partials) AS h ON w.html IS NOT NULL
+	LEFT JOIN LATERAL notify._preview_part('provider_template', w.provider_template::text, data, 'json', w.partials) AS p
+		ON w.provider_template IS NOT NULL
 	ORDER BY c.channel, t.variant;
 END
 $$;
 
 COMMENT ON FUNCTION notify.preview(text, jsonb, text) IS
-'What a template says on each of its channels with this data, sending nothing. locale: as if the recipient had it (NULL: data.recipient.locale). problems: errors in rendering and what the data does not have; empty when there are none. found_locale, variant: the row of notify.template; NULL when none suits the locale. segments: how many an SMS takes (see sms_length). P0002 when there is no such template.';
+'What a template says on each of its channels with this data, sending nothing. locale: as if the recipient had it (NULL: data.recipient.locale). problems: errors in rendering and what the data does not have; empty when there are none. found_locale, variant: the row of notify.template; NULL when none suits the locale. segments: how many an SMS takes (see sms_length). provider_template: as the provider would get it. P0002 when there is no such template.';

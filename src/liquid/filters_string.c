@@ -3,11 +3,15 @@
  *		Filters that make strings of strings.
  *
  * Lengths and positions are counted in characters.
+ *
+ * What only takes white space away, or puts two texts together, leaves safe what
+ * was safe; of two texts of which one is, html format escapes the other.
  */
 #include "postgres.h"
 
 #include "mb/pg_wchar.h"
 
+#include "liquid/escape.h"
 #include "liquid/filters.h"
 #include "liquid/lexer.h"
 #include "liquid/locale.h"
@@ -30,16 +34,41 @@ join_two(LiquidValue a, LiquidValue b)
 	return liquid_string(s, a.len + b.len);
 }
 
+/* As html format is to put it out. */
+static LiquidValue
+made_safe(LiquidRender *r, LiquidValue text)
+{
+	StringInfoData buf;
+
+	if (text.safe || r->format != LIQUID_HTML)
+		return text;
+	initStringInfo(&buf);
+	liquid_escape(&buf, text.u.string, text.len);
+	text = finish(&buf);
+	text.safe = true;
+	return text;
+}
+
+static LiquidValue
+put_together(LiquidRender *r, LiquidValue a, LiquidValue b)
+{
+	bool		safe = a.safe || b.safe;
+	LiquidValue both = safe ? join_two(made_safe(r, a), made_safe(r, b)) : join_two(a, b);
+
+	both.safe = safe;
+	return both;
+}
+
 static LiquidValue
 filter_append(LiquidRender *r, LiquidValue input, const LiquidArguments *args)
 {
-	return join_two(liquid_text(input), liquid_text(args->values[0]));
+	return put_together(r, liquid_text(input), liquid_text(args->values[0]));
 }
 
 static LiquidValue
 filter_prepend(LiquidRender *r, LiquidValue input, const LiquidArguments *args)
 {
-	return join_two(liquid_text(args->values[0]), liquid_text(input));
+	return put_together(r, liquid_text(args->values[0]), liquid_text(input));
 }
 
 static LiquidValue
@@ -65,21 +94,30 @@ filter_capitalize(LiquidRender *r, LiquidValue input, const LiquidArguments *arg
 }
 
 static LiquidValue
+strip(LiquidValue text, bool left, bool right)
+{
+	LiquidValue stripped = liquid_strip(text, left, right);
+
+	stripped.safe = text.safe;
+	return stripped;
+}
+
+static LiquidValue
 filter_strip(LiquidRender *r, LiquidValue input, const LiquidArguments *args)
 {
-	return liquid_strip(liquid_text(input), true, true);
+	return strip(liquid_text(input), true, true);
 }
 
 static LiquidValue
 filter_lstrip(LiquidRender *r, LiquidValue input, const LiquidArguments *args)
 {
-	return liquid_strip(liquid_text(input), true, false);
+	return strip(liquid_text(input), true, false);
 }
 
 static LiquidValue
 filter_rstrip(LiquidRender *r, LiquidValue input, const LiquidArguments *args)
 {
-	return liquid_strip(liquid_text(input), false, true);
+	return strip(liquid_text(input), false, true);
 }
 
 /* Words with one space between them. */
@@ -107,6 +145,7 @@ static LiquidValue
 replace_newlines(LiquidValue text, const char *by)
 {
 	StringInfoData buf;
+	LiquidValue result;
 
 	initStringInfo(&buf);
 	for (int i = 0; i < text.len; i++)
@@ -120,17 +159,16 @@ replace_newlines(LiquidValue text, const char *by)
 		else
 			appendStringInfoCharMacro(&buf, *s);
 	}
-	return finish(&buf);
+	result = finish(&buf);
+	result.safe = text.safe;
+	return result;
 }
 
+/* What it puts in is markup, so the rest must be, too. */
 static LiquidValue
 filter_newline_to_br(LiquidRender *r, LiquidValue input, const LiquidArguments *args)
 {
-	LiquidValue text = liquid_text(input);
-	LiquidValue lines = replace_newlines(text, "<br />\n");
-
-	lines.safe = text.safe;
-	return lines;
+	return replace_newlines(made_safe(r, liquid_text(input)), "<br />\n");
 }
 
 static LiquidValue

@@ -33,6 +33,7 @@
 
 PG_FUNCTION_INFO_V1(notify_render);
 PG_FUNCTION_INFO_V1(notify_render_noting);
+PG_FUNCTION_INFO_V1(notify_render_strings);
 PG_FUNCTION_INFO_V1(notify_check_liquid);
 PG_FUNCTION_INFO_V1(notify_liquid_partials);
 PG_FUNCTION_INFO_V1(notify_liquid_variables);
@@ -217,6 +218,46 @@ notify_render_noting(PG_FUNCTION_ARGS)
 	values[1] = PointerGetDatum(construct_array(notes, missing.count, TEXTOID, -1, false,
 												TYPALIGN_INT));
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+/* A string that is Liquid becomes the words it makes. */
+static void
+render_string(JsonbValue *v, Jsonb *data, Jsonb *partials)
+{
+	Compiled   *c = get_compiled(cstring_to_text_with_len(v->val.string.val, v->val.string.len),
+								 partials);
+	StringInfoData out;
+
+	initStringInfo(&out);
+	liquid_render(c->template, data, LIQUID_TEXT, c->library, &out);
+	v->val.string.val = out.data;
+	v->val.string.len = out.len;
+}
+
+/* _render_strings(tree jsonb, data jsonb, partials jsonb) returns jsonb */
+Datum
+notify_render_strings(PG_FUNCTION_ARGS)
+{
+	Jsonb	   *data = PG_GETARG_JSONB_P(1);
+	Jsonb	   *partials = PG_GETARG_JSONB_P(2);
+	JsonbIterator *it = JsonbIteratorInit(&PG_GETARG_JSONB_P(0)->root);
+	JsonbParseState *state = NULL;
+	JsonbValue *result = NULL;
+	JsonbIteratorToken token;
+	JsonbValue	v;
+
+	check_object(data, "data");
+	check_object(partials, "partials");
+	while ((token = JsonbIteratorNext(&it, &v, false)) != WJB_DONE)
+	{
+		bool		valued = token == WJB_KEY || token == WJB_VALUE || token == WJB_ELEM;
+
+		CHECK_FOR_INTERRUPTS();
+		if (valued && token != WJB_KEY && v.type == jbvString)
+			render_string(&v, data, partials);
+		result = pushJsonbValue(&state, token, valued ? &v : NULL);
+	}
+	PG_RETURN_JSONB_P(JsonbValueToJsonb(result));
 }
 
 /* _check_liquid(source text) returns void */

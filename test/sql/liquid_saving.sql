@@ -85,6 +85,9 @@ INSERT INTO notify.template (name, channel, locale, variant, subject, body, html
 	('bill', 'sms', 'de', 'a', NULL, 'Summe {{ total | number: 2 }} {{ note }}{{ tip | default: "-" }}', NULL),
 	('bill', 'sms', 'de', 'b', NULL, '{{ total | divided_by: 0 }}{{ customer.nmae }}', NULL),
 	('bill', 'inbox', 'fr', '', NULL, '{% include "footer" %}', NULL);
+INSERT INTO notify.template (name, channel, locale, body, provider_template) VALUES
+	('bill', 'push', 'de', '{{ total }}', '{"id": "T-1", "list": ["{{ number | plus: 1 }}", 2, {"{{ key }}": "{{ total | money: \"EUR\" }}"}], "n": null}'),
+	('bill', 'chat', 'de', 'x', '{"id": "{{ number | money: \"XQX\" }}"}');
 \pset expanded on
 SELECT * FROM notify.preview('bill', '{"number": 7, "total": 1234.5, "note": null, "customer": {"name": "<Ann>"}}');
 SELECT * FROM notify.preview('bill', '{"number": 7, "total": 1234.5, "note": null, "customer": {"name": "Ann"}}', 'de-AT');

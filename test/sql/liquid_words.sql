@@ -54,6 +54,10 @@ SELECT left(body, 8), length(body), s.* FROM (VALUES (1, ''), (2, repeat('a', 16
 	(17, repeat('你', 66) || '😀' || repeat('你', 66)), (18, NULL)) AS v (n, body)
 CROSS JOIN LATERAL notify.sms_length(body) AS s ORDER BY n;
 
+-- In html nothing is escaped twice, and nothing gets by
+SELECT say('{{ a | newline_to_br }} {{ a | escape | newline_to_br }} {{ a | raw | newline_to_br }} {% capture c %} <b>{{ a }}</b> {% endcapture %}{{ c | strip }} {{ c | strip_newlines | append: a }} {{ a | prepend: c }} {{ "<" | append: a | strip }} {{ c | upcase }} {{ a | append: "<" | raw }}', '{"a": "x<\ny"}', 'html');
+SELECT say('{{ a | newline_to_br }} {{ a | escape | append: a }}', '{"a": "x<\ny"}');
+
 -- Names that only brackets can read
 SELECT say('{% assign a-1.x[] = "hi" %}{{ ["a-1.x[]"] }} {% assign (p) = 2 %}{{ ["(p)"] }} {% capture "two words" %}3{% endcapture %}{{ ["two words"] }} {% capture q.r %}4{% endcapture %}{{ ["q.r"] }}');
 SELECT say('{% assign a? = 1 %}');
@@ -69,6 +73,11 @@ SELECT say('{% for i in (1..5) limit: 2 reversed %}{{ i }}{% endfor %}');
 SELECT say('{% asign a = 1 %}');
 SELECT say('{{ "x" | upcsae }}');
 SELECT say('{{ "x" | default: "y", allow: true }}');
+
+-- An amount, a number, a day and a time of day in some languages
+SELECT locale, say('{{ 1234.5 | money: "CNY" }} {{ 1234.5 | money: "SAR" }} {{ 1234.5 | number }} {{ 0.125 | percent: 1 }} {{ t | date: "medium" }} {{ t | time }}',
+	jsonb_build_object('t', '2026-03-01T09:05:00Z', 'recipient', jsonb_build_object('locale', locale, 'time_zone', 'UTC')))
+FROM unnest('{zh-CN,en-US,de-DE,ar,ar-EG,fr-CH,hi-IN,ja}'::text[]) locale;
 
 -- Large numbers keep their digits; computing with very large ones has a limit
 SELECT say('{{ a }} {{ a | plus: 1 }} {{ b }} {{ b | number: 3 }} {{ c | money: "EUR" }} {{ d }}',
