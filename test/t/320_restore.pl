@@ -86,6 +86,17 @@ $a->reload;
 wait_for_sql($a, 'SELECT state FROM notify.status()', 'held', 'shop');
 $a->safe_psql('shop', 'SELECT notify.arm()');
 is($a->safe_psql('shop', 'SELECT state FROM notify.status()'), 'ok', 'the first host is armed');
+
+# A pair of hosts is armed once each, and fails over and back.
+for my $host ([ 'standby', 'held' ], [ 'first', 'ok' ], [ 'standby', 'ok' ], [ 'first', 'ok' ])
+{
+	my ($name, $state) = @$host;
+	$a->append_conf('postgresql.conf', "notify_pg.host_id = '$name'\n");
+	$a->reload;
+	wait_for_sql($a, 'SHOW notify_pg.host_id', $name, 'shop');
+	is($a->safe_psql('shop', 'SELECT state FROM notify.status()'), $state, "on host $name: $state");
+	$a->safe_psql('shop', 'SELECT notify.arm()') if $state eq 'held';
+}
 $a->backup('files');
 my $c = PostgreSQL::Test::Cluster->new('c');
 $c->init_from_backup($a, 'files');
