@@ -74,10 +74,10 @@ SELECT say('{% asign a = 1 %}');
 SELECT say('{{ "x" | upcsae }}');
 SELECT say('{{ "x" | default: "y", allow: true }}');
 
--- An amount, a number, a day and a time of day in some languages
-SELECT locale, say('{{ 1234.5 | money: "CNY" }} {{ 1234.5 | money: "SAR" }} {{ 1234.5 | number }} {{ 0.125 | percent: 1 }} {{ t | date: "medium" }} {{ t | time }}',
-	jsonb_build_object('t', '2026-03-01T09:05:00Z', 'recipient', jsonb_build_object('locale', locale, 'time_zone', 'UTC')))
-FROM unnest('{zh-CN,en-US,de-DE,ar,ar-EG,fr-CH,hi-IN,ja}'::text[]) locale;
+-- An amount, a number, a share in some languages
+SELECT locale, say('{{ 1234.5 | money: "CNY" }} {{ 1234.5 | number }} {{ 0.125 | percent: 1 }}',
+	jsonb_build_object('recipient', jsonb_build_object('locale', locale)))
+FROM unnest('{zh-CN,en-US,de-DE,ar-EG}'::text[]) locale;
 
 -- Large numbers keep their digits; computing with very large ones has a limit
 SELECT say('{{ a }} {{ a | plus: 1 }} {{ b }} {{ b | number: 3 }} {{ c | money: "EUR" }} {{ d }}',
