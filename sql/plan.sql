@@ -489,7 +489,7 @@ BEGIN
 		SELECT count(*) > 1000 AS yes FROM asked a WHERE a.kind = 'audience'
 	), waiting AS (
 		INSERT INTO notify.audience (audience, n, candidate)
-		SELECT _gather.audience, before + row_number() OVER (), k.candidate FROM candidates k
+		SELECT _gather.audience, before + row_number() OVER (ORDER BY (k.candidate).event), k.candidate FROM candidates k
 		WHERE k.asked AND (SELECT l.yes FROM large l)
 	)
 	SELECT array_agg(k.candidate) INTO found FROM candidates k
