@@ -489,7 +489,7 @@ BEGIN
 		SELECT count(*) > 1000 AS yes FROM asked a WHERE a.kind = 'audience'
 	), waiting AS (
 		INSERT INTO notify.audience (audience, n, candidate)
-		SELECT _gather.audience, before + row_number() OVER (ORDER BY (k.candidate).event), k.candidate FROM candidates k
+		SELECT _gather.audience, before + row_number() OVER (ORDER BY (k.candidate).event, (k.candidate).recipient), k.candidate FROM candidates k
 		WHERE k.asked AND (SELECT l.yes FROM large l)
 	)
 	SELECT array_agg(k.candidate) INTO found FROM candidates k
@@ -539,15 +539,14 @@ AS $$
 DECLARE
 	at timestamptz := notify.now();
 BEGIN
-	-- Who has another id since the event is still meant.
-	IF EXISTS (SELECT FROM notify.recipient_former) THEN
-		people := ARRAY(SELECT CASE WHEN p.id IS NOT DISTINCT FROM u.recipient THEN u
-								   ELSE jsonb_populate_record(u, jsonb_build_object('recipient', p.id)) END
-					   FROM unnest(people) AS u
-					   CROSS JOIN LATERAL (SELECT notify._person_now(u.recipient, u.event) AS id) AS p);
-	END IF;
+	-- Who has another id since the event is still meant; looked up in the snapshot of the decision itself.
 	WITH d AS MATERIALIZED (
-		SELECT notify._next_id() AS id, t.* FROM notify.decide(people) AS t
+		SELECT notify._next_id() AS id, t.*
+		FROM notify.decide(CASE WHEN NOT EXISTS (SELECT FROM notify.recipient_former) THEN people
+								ELSE ARRAY(SELECT CASE WHEN p.id IS NOT DISTINCT FROM u.recipient THEN u
+													   ELSE jsonb_populate_record(u, jsonb_build_object('recipient', p.id)) END
+										   FROM unnest(people) AS u
+										   CROSS JOIN LATERAL (SELECT notify._person_now(u.recipient, u.event) AS id) AS p) END) AS t
 	), written AS (
 		INSERT INTO notify.message (id, event, event_xid, source, key, rule, recipient, category, channel,
 				address, priority, template, template_version, verdict, reason, detail, due_at, expires_at,
