@@ -43,6 +43,9 @@
 #define pg_noreturn pg_attribute_noreturn()
 #endif
 
+/* Gone in 17, so not to be used; C has abs() and llabs(). */
+#undef Abs
+
 /* Is this process applying what logical replication sent, one subtransaction at a time? */
 static inline bool
 compat_applies_in_order(void)

@@ -143,7 +143,7 @@ clock_set_ms(const Upkeep *since, const Upkeep *now)
 {
 	int64		set = (now->at - since->at) / 1000 - (now->ticks - since->ticks);
 
-	return since->at == 0 || Abs(set) < CLOCK_SET_MS ? 0 : set;
+	return since->at == 0 || llabs(set) < CLOCK_SET_MS ? 0 : set;
 }
 
 /* False when upkeep was due and failed. */
