@@ -273,8 +273,8 @@ sub waits
 
 	ok(wait_for_sql($node, q{SELECT state = 'stopped' AND problems::text ~ 'ALTER EXTENSION notify_pg UPDATE' FROM notify.status()}, 't', $db),
 		'status says that the update is missing');
-	is($node->safe_psql($db, q{SELECT string_agg(kind || ' ' || state, ', ' ORDER BY kind) FROM notify.stat_worker WHERE kind <> 'launcher'}),
-		'dispatcher waiting, planner waiting', 'the workers wait');
+	ok(wait_for_sql($node, q{SELECT string_agg(kind || ' ' || state, ', ' ORDER BY kind) FROM notify.stat_worker WHERE kind <> 'launcher'},
+			'dispatcher waiting, planner waiting', $db), 'the workers wait');
 	business($db, 'between the new library and the update');
 	$node->safe_psql($db, q{
 		INSERT INTO notify.rule (name, source, template, category, enabled) VALUES ('made between', 'orders', 't', 'c', false);
@@ -325,16 +325,17 @@ sub writers
 	return $run;
 }
 
-# Ends them: none may have failed, and the longest wait is bounded.
+# Ends them: none may have failed, and the longest statement is bounded: not counted
+# is how late pgbench came to it, which a machine that is busy elsewhere makes long.
 sub end_writers
 {
 	my ($run, $what) = @_;
 	$run->{pgbench}->finish;
 	my $failed = () = $run->{err} =~ /ERROR|abort/g;
 	is($failed, 0, "$what: no writer failed") or diag($run->{err});
-	my @times = sort { $a <=> $b } map { (split)[2] } map { split /\n/, slurp_file($_) } grep { /\.\d+$/ } glob "$run->{prefix}.*";
+	my @times = sort { $a <=> $b } map { my @field = split; $field[2] - $field[6] } map { split /\n/, slurp_file($_) } grep { /\.\d+$/ } glob "$run->{prefix}.*";
 	cmp_ok(scalar @times, '>', 100, "$what: writers wrote");
-	cmp_ok($times[-1] / 1e6, '<', 2, sprintf('%s: %d statements, the longest %.0f ms, the 99th percentile %.1f ms',
+	cmp_ok($times[-1] / 1e6, '<', 5, sprintf('%s: %d statements, the longest %.0f ms, the 99th percentile %.1f ms',
 			$what, scalar @times, $times[-1] / 1e3, $times[ 0.99 * @times ] / 1e3));
 }
 
@@ -384,12 +385,12 @@ sub update_under_load
 	$holder->quit;
 	my $rest = time;
 	finished($update, "updated from $release under load, waiting for a transaction");
-	cmp_ok(time - $rest, '<', 5, sprintf('%.2f s from its end, with a slow autovacuum in the way', time - $rest));
+	cmp_ok(time - $rest, '<', 15, sprintf('%.2f s from its end, with a slow autovacuum in the way', time - $rest));
 	$node->safe_psql($db, 'ALTER TABLE notify.template_version RESET (' . $slow =~ s/ = [^,]*//gr . ')');
 	ok(wait_for_sql($node, q{SELECT planner IS NOT NULL AND dispatchers > 0 FROM notify.status()}, 't', $db), 'the workers go on with the new release');
 	end_writers($load, "update from $release");
 	delivered($db, "update from $release");
-	is($node->safe_psql($db, "SELECT state FROM notify.status()"), 'ok', 'all is well') or diag($node->safe_psql($db, 'SELECT * FROM notify.status()'));
+	ok(wait_for_sql($node, "SELECT state FROM notify.status()", 'ok', $db), 'all is well') or diag($node->safe_psql($db, 'SELECT * FROM notify.status()'));
 	my %after = map { $_ => 1 } split /\n/, contents($db, bobs_grants());
 	my %gone = map { $_ => 1 } grep { !$after{$_} } split /\n/, $kept;
 	my @missing = grep { my ($name) = /"name": "([^"]*)"/; exists $fresh{"function $name"} || exists $fresh{ "relation " . $name =~ s/^notify\.//r } } keys %gone;
@@ -465,7 +466,7 @@ sub update_behind
 	$holder->quit;
 	my $rest = time;
 	finished($update, "updated to $to");
-	cmp_ok(time - $rest, '<', 5, sprintf('%.2f s from the end of what it waited for', time - $rest));
+	cmp_ok(time - $rest, '<', 15, sprintf('%.2f s from the end of what it waited for', time - $rest));
 }
 
 # The workers leave what they do, wait, and go on.
