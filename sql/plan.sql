@@ -2,7 +2,7 @@
  * plan.sql
  *		The planner's steps: which events are next, what they ask for, and
  *		writing what decide() says. One planner per database runs them, each
- *		call in a transaction of its own; a lock on notify.cursor makes a
+ *		call in a transaction of its own; a lock on notify.mark makes a
  *		second caller wait.
  *
  * The cursor is a snapshot, as in PgQ. Everything visible in cursor.snap is
@@ -695,7 +695,7 @@ DECLARE
 	was notify.cursor;
 	c notify.cursor;
 BEGIN
-	LOCK TABLE notify.cursor IN SHARE ROW EXCLUSIVE MODE;
+	LOCK TABLE notify.mark IN SHARE ROW EXCLUSIVE MODE;		-- not the cursor, which must be vacuumed
 	was := notify._cursor();
 	c := was;
 	c.due_from := least(was.due_from, notify._next_due('-infinity'));
@@ -740,7 +740,7 @@ DECLARE
 	next record;
 	promoted integer := 0;
 BEGIN
-	LOCK TABLE notify.cursor IN SHARE ROW EXCLUSIVE MODE;
+	LOCK TABLE notify.mark IN SHARE ROW EXCLUSIVE MODE;		-- not the cursor, which must be vacuumed
 	was := notify._cursor();
 	since := least(was.due_from, at - slack);
 	IF notify._next_due(since) <= at THEN

@@ -283,33 +283,97 @@ $$;
 COMMENT ON FUNCTION notify._rescue(integer, bigint) IS
 'Frees what an earlier dispatcher of this slot had claimed; called when one starts. Internal.';
 
--- Gives messages of providers that are gone or off to another provider of their channel.
-CREATE FUNCTION notify._reroute() RETURNS bigint
+-- The lanes that have messages, each found by a look into the index: a queue may have millions of rows.
+CREATE FUNCTION notify._lanes() RETURNS SETOF integer
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+AS $$
+BEGIN
+	RETURN QUERY
+	WITH RECURSIVE l (lane) AS (
+		SELECT (SELECT r.lane FROM notify.ready r ORDER BY r.lane LIMIT 1)
+		UNION ALL
+		SELECT (SELECT r.lane FROM notify.ready r WHERE r.lane > l.lane ORDER BY r.lane LIMIT 1)
+		FROM l WHERE l.lane IS NOT NULL
+	)
+	SELECT l.lane FROM l WHERE l.lane IS NOT NULL;
+END
+$$;
+
+COMMENT ON FUNCTION notify._lanes() IS 'The lanes of notify.ready that are not empty. Internal.';
+
+/*
+ * Messages whose lease is over. Claims are made in the order of seq, so what is
+ * claimed stands at the front of its lane, with nothing free before it but what
+ * dispatchers that went had claimed: the front is all that is looked at, several
+ * times as much as dispatchers can have claimed.
+ */
+CREATE FUNCTION notify._overdue() RETURNS bigint[]
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET enable_sort = off
 AS $$
 DECLARE
+	front bigint := 10000 + 4 * current_setting('notify_pg.dispatchers')::bigint
+		* (current_setting('notify_pg.max_in_flight')::bigint + current_setting('notify_pg.batch_size')::bigint);
+BEGIN
+	RETURN ARRAY(SELECT r.message FROM notify.ready r
+				 WHERE r.ctid = ANY (ARRAY(SELECT f.tid FROM notify._lanes() AS l
+										   CROSS JOIN LATERAL (SELECT q.ctid AS tid, q.lease FROM notify.ready q
+															   WHERE q.lane = l ORDER BY q.seq LIMIT front) AS f
+										   WHERE f.lease < clock_timestamp()))
+				   AND r.lease < clock_timestamp()
+				 FOR UPDATE SKIP LOCKED);
+END
+$$;
+
+COMMENT ON FUNCTION notify._overdue() IS 'Locks messages whose dispatcher did not settle them in time. Internal.';
+
+/*
+ * Gives messages of providers that are gone or off to another provider of their
+ * channel, some at a time; gives how many. The lane of a provider that no other can
+ * stand in for is left alone as a whole; lanes 0 to 3 have several channels.
+ */
+CREATE FUNCTION notify._reroute(batch integer) RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET enable_sort = off
+AS $$
+DECLARE
+	stranded integer[] := ARRAY(
+		SELECT l FROM notify._lanes() AS l
+		LEFT JOIN notify.provider p ON p.id = l / 4
+		LEFT JOIN notify._serving v ON v.channel = p.channel
+		WHERE p.id IS NULL OR (NOT p.enabled OR p.problem IS NOT NULL) AND v.provider <> p.id);
 	moved bigint;
 BEGIN
-	IF NOT EXISTS (SELECT FROM notify.ready r
-				   WHERE NOT EXISTS (SELECT FROM notify.provider p
-									 WHERE p.id = r.lane / 4 AND p.enabled AND p.problem IS NULL)) THEN
+	IF cardinality(stranded) = 0 THEN
 		RETURN 0;
 	END IF;
+	WITH q AS MATERIALIZED (
+		SELECT r.ctid AS tid, v.provider
+		FROM notify.ready r
+		JOIN notify.message m ON m.id = r.message
+		JOIN notify._serving v ON v.channel = m.channel
+		WHERE r.lane = ANY (stranded) AND r.owner IS NULL
+		ORDER BY r.lane, r.seq LIMIT batch
+		FOR UPDATE OF r SKIP LOCKED
+	)
 	UPDATE notify.ready r
-	SET lane = v.provider * 4 + r.lane % 4, seq = nextval('notify.ready_seq')
-	FROM notify.message m
-	JOIN notify._serving v ON v.channel = m.channel
-	WHERE m.id = r.message AND r.owner IS NULL
-	  AND NOT EXISTS (SELECT FROM notify.provider p
-					  WHERE p.id = r.lane / 4 AND p.enabled AND p.problem IS NULL)
-	  AND v.provider <> r.lane / 4;
+	SET lane = q.provider * 4 + r.lane % 4, seq = nextval('notify.ready_seq')
+	FROM q WHERE r.ctid = q.tid;
 	GET DIAGNOSTICS moved = ROW_COUNT;
 	RETURN moved;
 END
 $$;
 
-COMMENT ON FUNCTION notify._reroute() IS
+COMMENT ON FUNCTION notify._reroute(integer) IS
 'Moves queued messages away from providers that cannot serve them. Internal.';
 
 /*
@@ -398,9 +462,7 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	PERFORM notify._release(ARRAY(SELECT r.message FROM notify.ready r
-								  WHERE r.lease < clock_timestamp() FOR UPDATE SKIP LOCKED));
-	PERFORM notify._reroute();
+	PERFORM notify._release(notify._overdue());
 	PERFORM notify._look_back();
 	PERFORM notify._finish_erasures();
 	DELETE FROM notify.idempotency i
@@ -415,4 +477,4 @@ END
 $$;
 
 COMMENT ON FUNCTION notify._maintain() IS
-'The planner''s upkeep, once a minute: days made and dropped, expired leases, stranded messages, old keys; a held copy''s configuration looked at. Internal.';
+'The planner''s upkeep, once a minute: days made and dropped, expired leases, old keys; a held copy''s configuration looked at. Internal.';

@@ -42,6 +42,7 @@ DROP FUNCTION notify._backlog_chunk(integer);
 DROP FUNCTION notify._batch_chunk(integer);
 DROP FUNCTION notify._next_events(integer);
 DROP FUNCTION notify._promote(integer);
+DROP FUNCTION notify._reroute();
 ALTER TABLE notify.backlog ADD COLUMN audience bigint;
 ALTER TABLE notify.backlog ADD COLUMN at_n bigint NOT NULL DEFAULT 0;
 ALTER TABLE notify.backlog ADD COLUMN last_n bigint NOT NULL DEFAULT 0;

@@ -5,8 +5,9 @@
  * The work itself is notify._plan() in sql/plan.sql, one transaction a call.
  * This file says when: at a writer's commit (latch), when the next schedule
  * falls due, and every poll_interval in any case; again at once while there is
- * more.  Once a minute notify._maintain() makes and drops partitions, and
- * notify._look_at_queries() looks for rules that broke meanwhile.
+ * more.  Once a minute notify._maintain() makes and drops partitions,
+ * notify._look_at_queries() looks for rules that broke meanwhile, and
+ * notify._reroute() moves what a provider left behind, some in each round.
  *
  * Planned rows are only derived from events, so a crash loses nothing by
  * synchronous_commit = off: the batch is planned again.  Dispatchers act on
@@ -27,6 +28,7 @@
 #include "ticks.h"
 
 #define MAINTAIN_MS		60000
+#define REROUTE_BATCH	1000
 #define CLOCK_SET_MS	1000	/* the wall clock strayed more than it can by itself */
 #define BACKOFF_LEAST	1000
 #define BACKOFF_MOST	30000
@@ -37,6 +39,7 @@ typedef struct Upkeep
 	TimestampTz at;
 	int64		ticks;
 	int64		set_ms;			/* how far the clock was set, not acted upon yet */
+	bool		stranded;		/* messages may have a provider that is off */
 } Upkeep;
 
 /* What one call of notify._plan() answered. */
@@ -112,6 +115,19 @@ look_once(void *arg)
 	run(&plan, "SELECT notify._look_at_queries()", 0, NULL, NULL);
 }
 
+static void
+reroute_once(void *arg)
+{
+	static SPIPlanPtr plan = NULL;
+	Upkeep	   *upkeep = arg;
+	Oid			types[] = {INT4OID};
+	Datum		values[] = {Int32GetDatum(REROUTE_BATCH)};
+	bool		isnull;
+
+	run(&plan, "SELECT notify._reroute($1) AS moved", 1, types, values);
+	upkeep->stranded = DatumGetInt64(column("moved", &isnull)) == REROUTE_BATCH;
+}
+
 /* Count, and hand over to the dispatchers.  Only after the commit. */
 static void
 publish(const PlanResult *result)
@@ -150,7 +166,7 @@ clock_set_ms(const Upkeep *since, const Upkeep *now)
 static bool
 maintain(Upkeep *last)
 {
-	Upkeep		now = {GetCurrentTimestamp(), ticks_ms(), 0};
+	Upkeep		now = {GetCurrentTimestamp(), ticks_ms()};
 	int64		set = clock_set_ms(last, &now);
 
 	if (last->at != 0 && set == 0 && now.ticks - last->ticks < MAINTAIN_MS)
@@ -165,19 +181,22 @@ maintain(Upkeep *last)
 	if (!worker_transaction(maintain_once, &last->set_ms))
 		return false;
 	last->set_ms = 0;
+	last->stranded = true;
 	return worker_transaction(look_once, NULL);
 }
 
 /* One round; returns how long to sleep. */
 static long
-planner_round(Upkeep *maintained, int *failures)
+planner_round(Upkeep *upkeep, int *failures)
 {
 	PlanResult	result;
 	bool		good;
 	int64		begun;
 
 	pgstat_report_activity(STATE_RUNNING, "notify_pg: planning");
-	good = maintain(maintained);
+	good = maintain(upkeep);
+	if (upkeep->stranded)
+		good &= worker_transaction(reroute_once, upkeep);
 	begun = ticks_us();
 	if (worker_transaction(plan_once, &result))
 		publish(&result);
@@ -188,7 +207,7 @@ planner_round(Upkeep *maintained, int *failures)
 	pgstat_report_stat(!good || !result.more);
 	*failures = good ? 0 : *failures + 1;
 	if (good)
-		return nap(&result);
+		return upkeep->stranded ? 0 : nap(&result);
 	worker_leave_if_dropped();
 	return worker_backoff(*failures, BACKOFF_LEAST, BACKOFF_MOST);
 }
@@ -210,7 +229,7 @@ void
 notify_planner_main(Datum main_arg)
 {
 	WorkerOrder order;
-	Upkeep		maintained = {0};
+	Upkeep		upkeep = {0};
 	int			failures = 0;
 
 	worker_order(main_arg, &order);
@@ -221,7 +240,7 @@ notify_planner_main(Datum main_arg)
 		long		timeout_ms;
 
 		worker_reload();
-		timeout_ms = planner_round(&maintained, &failures);
+		timeout_ms = planner_round(&upkeep, &failures);
 		planner_rest(timeout_ms, failures);
 	}
 	proc_exit(0);

@@ -187,10 +187,10 @@ SELECT notify.content(1);
 INSERT INTO notify.provider (name, channel, adapter, settings, priority) VALUES
 	('spare', 'email', 'smtp', '{"host": "127.0.0.1", "from": "shop@shop.example"}', 1);
 UPDATE notify.provider SET enabled = false WHERE name = 'mail';
-SELECT notify._maintain();
+SELECT notify._reroute(1);
 SELECT provider, priority, waiting FROM notify.stat_queue;
 UPDATE notify.provider SET enabled = false WHERE name = 'spare';
-SELECT notify._maintain();
+SELECT notify._reroute(1);
 SELECT provider, priority, waiting FROM notify.stat_queue;
 
 SELECT rule, category, channel, provider, planned, skipped, cancelled, pending, sent, delivered, failed

@@ -57,7 +57,7 @@ is($node->safe_psql('postgres', 'SELECT rule, status, count(*), count(DISTINCT k
 # A lock that is not free in 20 ms is left for the next minute's upkeep.
 my $made = '';
 wait_until('days are made', sub {
-	$made = $node->safe_psql('postgres', q{SELECT notify._maintain() IS NULL;
+	$made = $node->safe_psql('postgres', q{SELECT notify._maintain();
 		SELECT l || ' ' || count(*) FROM unnest(notify._logs()) AS l CROSS JOIN LATERAL notify._partitions(l) AS p
 		WHERE p.day >= (clock_timestamp() AT TIME ZONE 'UTC')::date GROUP BY l ORDER BY l});
 	return $made =~ /event 7\nmessage 8\noutcome 8$/;
