@@ -20,7 +20,7 @@ PG_CONFIG ?= pg_config
 
 # The extension's SQL: one file per concept, concatenated in this order.
 SQL_ORDER = schema id process instance capture liquid channel event rule partial template \
-	recipient people provider message decide plan ready inbox act report grant
+	recipient people preset provider presets message decide plan ready inbox act report grant
 SQL_FILES = $(wildcard $(SQL_ORDER:%=sql/%.sql))
 
 # From each release before this one (sql/upgrade/generate says how).
@@ -91,7 +91,7 @@ src/process/release.o: override CPPFLAGS += -DNOTIFY_RELEASE='"$(EXTVERSION)"'
 $(OBJS) $(UNIT:.so=.o): Makefile
 
 unit: $(UNIT)
-test/unit/channel_test.so: test/unit/channel_test.o $(filter src/net/% src/channel/%,$(OBJS))
+test/unit/channel_test.so: test/unit/channel_test.o $(filter src/net/% src/channel/% src/liquid/%,$(OBJS))
 	$(CC) $(CFLAGS) -shared -o $@ $^ $(LDFLAGS) $(SHLIB_LINK)
 
 bench-tools: $(BENCH)

@@ -2,11 +2,11 @@
 -- channel: what can be said about a provider or an address when its row is saved
 --
 
-CREATE FUNCTION notify._check_provider(adapter text, settings jsonb) RETURNS void
+CREATE FUNCTION notify._check_provider(preset jsonb, settings jsonb) RETURNS void
     LANGUAGE c STABLE STRICT PARALLEL SAFE
-    AS 'MODULE_PATHNAME', 'notify_check_provider';
-COMMENT ON FUNCTION notify._check_provider(text, jsonb) IS
-    'raises what is wrong with the settings of a provider; {"secret": "name"} may stand for any string';
+    AS 'MODULE_PATHNAME', 'notify_check_settings';
+COMMENT ON FUNCTION notify._check_provider(jsonb, jsonb) IS
+    'raises what is wrong with the settings of a provider of that preset; {"secret": "name"} may stand for any string';
 
 CREATE FUNCTION notify._check_address(channel text, address text) RETURNS void
     LANGUAGE c STABLE STRICT PARALLEL SAFE

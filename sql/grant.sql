@@ -16,7 +16,7 @@ GRANT USAGE ON SCHEMA notify TO notify_admin, notify_app, notify_report, notify_
 
 -- Configuration and people
 GRANT SELECT, INSERT, UPDATE, DELETE ON notify.source, notify.category, notify.rule, notify.template,
-	notify.partial, notify.provider, notify.recipient, notify.address TO notify_admin;
+	notify.partial, notify.preset, notify.provider, notify.recipient, notify.address TO notify_admin;
 GRANT SELECT, INSERT, UPDATE, DELETE ON notify.recipient_source, notify.recipient_problem TO notify_admin;
 GRANT SELECT ON notify.recipient_former, notify.erasure TO notify_admin;
 GRANT INSERT, UPDATE, DELETE ON notify.secret TO notify_admin;
@@ -41,7 +41,7 @@ GRANT EXECUTE ON FUNCTION notify._check_channel(text), notify._saver(regrole, re
 	notify._check_rule_parts(notify.rule), notify._check_rule_sql(notify.rule),
 	notify._check_template_part(text, text), notify._check_liquid(text), notify._liquid_partials(text),
 	notify._template_sources(notify.template), notify._bind_partials(text[]),
-	notify._check_provider(text, jsonb), notify._check_address(text, text) TO notify_admin;
+	notify._check_provider(jsonb, jsonb), notify._check_preset(jsonb), notify._in_script(), notify._missing_secrets(jsonb), notify._check_address(text, text) TO notify_admin;
 -- What attach_recipients() does with the attacher's own rights
 GRANT EXECUTE ON FUNCTION notify._recipient_columns(notify.recipient_source),
 	notify._check_recipient_column(regclass, text, text), notify._check_recipient_key(regclass, text),
@@ -81,7 +81,7 @@ GRANT EXECUTE ON FUNCTION notify._take_over(notify.source), notify._take_over(no
 
 -- Workers
 GRANT SELECT ON notify.event, notify.rule_version, notify.template_version, notify.partial_version, notify.template, notify.category,
-	notify.recipient, notify.secret, notify.source, notify.rule, notify.erasure TO notify_worker;
+	notify.recipient, notify.secret, notify.source, notify.rule, notify.preset, notify.erasure TO notify_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON notify.message, notify.outcome, notify.ready, notify.scheduled,
 	notify.idempotency, notify.inbox, notify.cursor, notify.backlog, notify.audience, notify.mark TO notify_worker;
 GRANT SELECT, UPDATE ON notify.address, notify.provider, notify.rule TO notify_worker;
@@ -131,5 +131,6 @@ BEGIN
 	LOOP
 		PERFORM pg_catalog.pg_extension_config_dump(configuration, '');
 	END LOOP;
+	PERFORM pg_catalog.pg_extension_config_dump('notify.preset', 'WHERE NOT shipped');
 END
 $$;

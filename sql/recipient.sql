@@ -31,8 +31,8 @@ CREATE TABLE notify.address (
 
 COMMENT ON TABLE notify.address IS 'Where a channel reaches a person.';
 COMMENT ON COLUMN notify.address.recipient IS 'notify.recipient.id.';
-COMMENT ON COLUMN notify.address.channel IS 'email, sms, push, webhook or chat; the inbox needs none.';
-COMMENT ON COLUMN notify.address.address IS 'An e-mail address, a phone number, a device token, a URL.';
+COMMENT ON COLUMN notify.address.channel IS 'email, sms, push, webpush, webhook or chat; the inbox needs none.';
+COMMENT ON COLUMN notify.address.address IS 'An e-mail address, a phone number (E.164), a device token, a browser''s push subscription (JSON), a URL, a chat''s name.';
 COMMENT ON COLUMN notify.address.state IS 'active; or invalid: it reaches nobody. A provider said so for good, or a restore brought what is no address.';
 COMMENT ON COLUMN notify.address.verified_at IS 'When the person proved it is theirs; NULL: never. Verified ones are used first.';
 COMMENT ON COLUMN notify.address.created_at IS 'When it was added; the oldest is used first.';

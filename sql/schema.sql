@@ -74,11 +74,11 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	IF channel IS NULL
-		OR channel NOT IN ('inbox', 'email', 'sms', 'push', 'webhook', 'chat') THEN
+		OR channel NOT IN ('inbox', 'email', 'sms', 'push', 'webpush', 'webhook', 'chat') THEN
 		RAISE EXCEPTION 'unknown channel "%"', channel
 			USING ERRCODE = 'invalid_parameter_value',
 				  DETAIL = 'The channels are fixed; providers say how each is served.',
-				  HINT = 'A channel is one of inbox, email, sms, push, webhook, chat.';
+				  HINT = 'A channel is one of inbox, email, sms, push, webpush, webhook, chat.';
 	END IF;
 END
 $$;

@@ -25,7 +25,7 @@ CREATE TABLE notify.template (
 COMMENT ON TABLE notify.template IS
 'Words in Liquid, by channel, locale and variant. Checked when saved; each save of other words is a new notify.template_version.';
 COMMENT ON COLUMN notify.template.name IS 'The name rules and send() use.';
-COMMENT ON COLUMN notify.template.channel IS 'inbox, email, sms, push, webhook or chat.';
+COMMENT ON COLUMN notify.template.channel IS 'inbox, email, sms, push, webpush, webhook or chat.';
 COMMENT ON COLUMN notify.template.locale IS 'BCP 47 (RFC 5646) such as zh-Hans-CN, or "default", used when nothing in the recipient''s chain fits.';
 COMMENT ON COLUMN notify.template.variant IS 'For trying different words beside each other; '''' is the only or first one.';
 COMMENT ON COLUMN notify.template.subject IS 'Liquid; an e-mail''s subject or an inbox item''s title.';

@@ -13,6 +13,7 @@
 #include "miscadmin.h"
 
 #include "capture/partner.h"
+#include "channel/token.h"
 #include "guc.h"
 #include "process/hooks.h"
 #include "process/launcher.h"
@@ -31,6 +32,7 @@ _PG_init(void)
 	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
 		return;
 	shmem_install();
+	token_install();
 	wakeup_install();
 	hooks_install();
 	launcher_register();

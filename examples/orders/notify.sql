@@ -15,7 +15,7 @@ BEGIN;
 -- 1. How each channel is served.
 INSERT INTO notify.secret VALUES ('orders_webhook', :'webhook_secret');
 
-INSERT INTO notify.provider (name, channel, adapter, settings) VALUES
+INSERT INTO notify.provider (name, channel, preset, settings) VALUES
     ('inbox', 'inbox', 'inbox', '{}'),
     ('mail', 'email', 'smtp', jsonb_build_object(
         'host', :'smtp_host', 'port', :smtp_port, 'tls', 'none', 'from', '小店 Shop <orders@shop.example>')),

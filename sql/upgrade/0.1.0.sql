@@ -52,3 +52,8 @@ DROP FUNCTION notify._apply_all(notify.event[]);
 DROP FUNCTION notify._data(notify.event, jsonb);
 DROP FUNCTION notify._event_meta(notify.event);
 DROP FUNCTION notify._stop_claimed(bigint[]);
+
+-- A provider names its preset; the three there were are called as their adapters.
+ALTER TABLE notify.provider RENAME COLUMN adapter TO preset;
+DROP FUNCTION notify._check_provider(text, jsonb);
+DROP FUNCTION notify._providers();

@@ -1,6 +1,7 @@
 /*
  * address.c
- *		The form of addresses: e-mail, URLs, host names.
+ *		The form of addresses: e-mail, URLs, host names, phone numbers, device
+ *		tokens, web push subscriptions.
  */
 #include "postgres.h"
 
@@ -9,11 +10,17 @@
 #include "channel/address.h"
 #include "channel/channel.h"
 #include "channel/classify.h"
+#include "channel/settings.h"
+#include "channel/sign.h"
 
 #define EMAIL_MAX 254			/* RFC 5321, 4.5.3.1.3, without the brackets */
 #define LOCAL_MAX 64
 #define LABEL_MAX 63
 #define URL_MAX 2048
+#define PHONE_MAX 15			/* digits; E.164 */
+#define ADDRESS_MAX 4096
+#define PUSH_POINT_BYTES 65		/* an uncompressed point of P-256; RFC 8291 */
+#define PUSH_AUTH_BYTES 16
 
 static bool
 has_control(const char *text)
@@ -226,6 +233,70 @@ mailbox_split(const char *mailbox, char **name, char **address)
 	*address = pnstrdup(open + 1, mailbox + length - 1 - (open + 1));
 }
 
+/* E.164: a plus sign, the country code, at most 15 digits in all */
+static const char *
+phone_problem(const char *address)
+{
+	size_t		digits = *address == '+' ? strspn(address + 1, "0123456789") : 0;
+
+	if (*address != '+')
+		return "It does not begin with + and a country code.";
+	if (address[1 + digits] != '\0')
+		return "It contains something else than digits after the +.";
+	if (address[1] == '0')
+		return "A country code does not begin with 0.";
+	if (digits < 7 || digits > PHONE_MAX)
+		return "It has fewer than 7 or more than 15 digits.";
+	return NULL;
+}
+
+/* What FCM, APNs and JPush call their tokens and ids */
+static const char *
+token_problem(const char *address)
+{
+	if (*address == '{')
+		return "It is a JSON object; a web push subscription is an address of channel webpush.";
+	if (*address == '\0')
+		return "It is empty.";
+	for (; *address; address++)
+		if (!is_alnum(*address) && strchr(":._-%=+/", *address) == NULL)
+			return "It contains a character that is in no device token.";
+	return NULL;
+}
+
+static const char *
+key_problem(const Jsonb *keys_of, const char *name, size_t length)
+{
+	JsonbValue *keys = json_find(unconstify(JsonbContainer *, &keys_of->root), "keys");
+	char	   *text = json_is_object(keys) ? json_text(keys->val.binary.data, name) : NULL;
+	size_t		found = 0;
+	uint8	   *bytes = text ? sign_base64url_decode(text, &found) : NULL;
+
+	if (bytes == NULL || found != length)
+		return psprintf("Its keys.%s is not the base64url text of %d bytes.", name, (int) length);
+	if (length == PUSH_POINT_BYTES && !sign_is_point(bytes, found))
+		return psprintf("Its keys.%s is not a point on the curve P-256.", name);
+	return NULL;
+}
+
+/* What PushSubscription.toJSON() gives in a browser */
+static const char *
+subscription_problem(const char *address)
+{
+	Jsonb	   *json = text_to_json(address, strlen(address));
+	char	   *endpoint = json && JB_ROOT_IS_OBJECT(json) ? json_text(&json->root, "endpoint") : NULL;
+	const char *problem;
+
+	if (*address != '{' || json == NULL || !JB_ROOT_IS_OBJECT(json))
+		return "It is not a JSON object.";
+	if (endpoint == NULL || pg_strncasecmp(endpoint, "https://", 8) != 0)
+		return "Its endpoint is no URL that begins with https://.";
+	problem = url_problem(endpoint);
+	if (problem == NULL)
+		problem = key_problem(json, "p256dh", PUSH_POINT_BYTES);
+	return problem ? problem : key_problem(json, "auth", PUSH_AUTH_BYTES);
+}
+
 static const char *
 plain_problem(const char *address)
 {
@@ -234,18 +305,45 @@ plain_problem(const char *address)
 	return has_control(address) ? "It contains a control character, such as a line break." : NULL;
 }
 
+/* The form of addresses of a channel, and how to say it */
+typedef struct AddressForm
+{
+	const char *channel;
+	const char *(*problem) (const char *address);
+	const char *hint;
+} AddressForm;
+
+static const AddressForm forms[] = {
+	{"email", email_problem, "An address for e-mail is name@host.example, without a display name."},
+	{"webhook", url_problem, "An address for a webhook is a URL such as https://host.example/path."},
+	{"sms", phone_problem, "A phone number is written as E.164 has it: +8613800138000."},
+	{"push", token_problem, "An address for push is the token or registration id the provider's library gave the app."},
+	{"webpush", subscription_problem, "An address for web push is the text of the browser's subscription: {\"endpoint\": \"https://…\", \"keys\": {\"p256dh\": \"…\", \"auth\": \"…\"}}."},
+	{"chat", plain_problem, "An address for chat is what the provider calls the person or the room: a channel, a chat id."}
+};
+
+static const AddressForm *
+form_of(const char *channel)
+{
+	size_t		i;
+
+	for (i = 0; i < lengthof(forms); i++)
+		if (strcmp(forms[i].channel, channel) == 0)
+			return &forms[i];
+	return NULL;
+}
+
 void
 address_check(const char *channel, const char *address)
 {
+	const AddressForm *form = form_of(channel);
 	const char *problem;
 	char		shown[128] = "";
 
-	if (strcmp(channel, "email") == 0)
-		problem = email_problem(address);
-	else if (strcmp(channel, "webhook") == 0)
-		problem = url_problem(address);
+	if (strlen(address) > ADDRESS_MAX)
+		problem = "It is longer than 4096 characters.";
 	else
-		problem = plain_problem(address);
+		problem = form ? form->problem(address) : plain_problem(address);
 	if (problem == NULL)
 		return;
 	append_clean(shown, sizeof(shown), address, strlen(address));
@@ -253,8 +351,5 @@ address_check(const char *channel, const char *address)
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("invalid address \"%s\" for channel \"%s\"", shown, channel),
 			 errdetail("%s", problem),
-			 strcmp(channel, "webhook") == 0 ?
-			 errhint("An address for a webhook is a URL such as https://host.example/path.") :
-			 strcmp(channel, "email") == 0 ?
-			 errhint("An address for e-mail is name@host.example, without a display name.") : 0));
+			 form ? errhint("%s", form->hint) : 0));
 }

@@ -16,23 +16,32 @@
 #include "postgres.h"
 
 #include "channel/classify.h"
+#include "channel/preset.h"
 #include "channel/provider.h"
+#include "channel/token.h"
 #include "utils/memutils.h"
 
 #define POOL_LIMIT 1024			/* idle transfers kept per provider */
 
-static const Adapter *const adapters[] = {
-	&webhook_adapter, &smtp_adapter, &inbox_adapter
+static const Engine *const engines[] = {
+	&http_engine, &webpush_engine, &smtp_engine, &inbox_engine
 };
 
-/* The adapter of the inbox: its letters are rows, and none takes to a wire. */
+/* The engine of the inbox: its letters are rows, and none takes to a wire. */
 static void *
-inbox_read(const Settings *settings)
+inbox_read(Jsonb *preset, const Settings *settings)
 {
+	settings_check(settings, NULL, 0);
 	return NULL;
 }
 
-const Adapter inbox_adapter = {.name = "inbox", .read = inbox_read};
+static void
+inbox_check(Jsonb *preset)
+{
+	(void) preset_read(preset, NULL, 0);
+}
+
+const Engine inbox_engine = {.name = "inbox", .check = inbox_check, .read = inbox_read};
 
 void
 easy_check(CURLcode code)
@@ -52,34 +61,64 @@ transfer_timeout(const Letter *letter, long provider_timeout)
 	return (long) Min(letter->time_limit_ms, provider_timeout);
 }
 
-static const Adapter *
-find_adapter(const char *name)
+static const Engine *
+find_engine(Jsonb *preset)
 {
+	char	   *name = preset_engine(preset);
 	size_t		i;
 
-	for (i = 0; i < lengthof(adapters); i++)
-		if (strcmp(adapters[i]->name, name) == 0)
-			return adapters[i];
+	for (i = 0; i < lengthof(engines); i++)
+		if (strcmp(engines[i]->name, name) == 0)
+			return engines[i];
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("unknown adapter \"%s\"", name),
-			 errhint("The adapters are webhook, smtp and inbox.")));
+			 errmsg("unknown engine \"%s\"", name),
+			 errhint("The engines are http, webpush, smtp and inbox.")));
 	return NULL;
 }
 
 static void *
-read_settings(const Adapter *adapter, Jsonb *json, bool draft)
+read_settings(const Engine *engine, Jsonb *preset, Jsonb *json, bool draft)
 {
-	Settings	settings = {adapter->name, json, draft};
+	char	   *name = json_text(&preset->root, "name");
+	Settings	settings = {name ? name : "", json, draft};
 
-	settings_check(&settings, adapter->settings, adapter->setting_count);
-	return adapter->read(&settings);
+	if (!JB_ROOT_IS_OBJECT(json))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("settings of a provider must be a JSON object")));
+	return engine->read(preset, &settings);
+}
+
+/*
+ * What reading leaves behind (keys of OpenSSL among it) goes with a context of
+ * its own, also when it raises.
+ */
+static void
+try_out(Jsonb *preset, Jsonb *settings)
+{
+	MemoryContext own = AllocSetContextCreate(CurrentMemoryContext, "notify_pg check",
+											  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext before = MemoryContextSwitchTo(own);
+
+	if (settings)
+		(void) read_settings(find_engine(preset), preset, settings, true);
+	else
+		find_engine(preset)->check(preset);
+	MemoryContextSwitchTo(before);
+	MemoryContextDelete(own);
 }
 
 void
-provider_check(const char *adapter, Jsonb *settings)
+provider_check(Jsonb *preset, Jsonb *settings)
 {
-	(void) read_settings(find_adapter(adapter), settings, true);
+	try_out(preset, settings);
+}
+
+void
+preset_check(Jsonb *preset)
+{
+	try_out(preset, NULL);
 }
 
 static void
@@ -117,7 +156,7 @@ make_provider(const char *name, MemoryContext cxt)
 }
 
 Provider *
-provider_open(const char *name, const char *adapter, Jsonb *settings, MemoryContext cxt)
+provider_open(const char *name, Jsonb *preset, Jsonb *settings, MemoryContext cxt)
 {
 	MemoryContext own = AllocSetContextCreate(cxt, "notify_pg provider", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext before = MemoryContextSwitchTo(own);
@@ -127,8 +166,10 @@ provider_open(const char *name, const char *adapter, Jsonb *settings, MemoryCont
 	{
 		easy_check(curl_global_init(CURL_GLOBAL_DEFAULT));
 		provider = make_provider(name, own);
-		provider->adapter = find_adapter(adapter);
-		provider->config = read_settings(provider->adapter, settings, false);
+		provider->engine = find_engine(preset);
+		provider->config = read_settings(provider->engine, preset, settings, false);
+		if (provider->engine->token)
+			provider->token = provider->engine->token(provider->config);
 	}
 	PG_CATCH();
 	{
@@ -209,7 +250,7 @@ dress(Transfer *transfer)
 {
 	easy_set(transfer, CURLOPT_PRIVATE, transfer);
 	easy_set(transfer, CURLOPT_ERRORBUFFER, transfer->error);
-	transfer->provider->adapter->dress(transfer);
+	transfer->provider->engine->dress(transfer);
 	transfer->dressed = true;
 }
 
@@ -223,28 +264,34 @@ forget_letter(Transfer *transfer)
 	reply->received = reply->length = 0;
 	reply->overflow = reply->line_open = false;
 	reply->text[0] = reply->retry_after[0] = reply->reference[0] = '\0';
-	reply->code = 0;
+	reply->code = reply->reference_rank = 0;
 	reply->stage = SMTP_CONNECT;
 	transfer->error[0] = '\0';
 	transfer->own_address = false;
 }
 
-/* Make the handle ready for a letter; give it back if that cannot be. */
+/*
+ * Make the handle ready for a letter, or for an errand when there is none; give
+ * it back if that cannot be.
+ */
 static pg_noinline void
 prepare(Transfer *transfer, const Letter *letter)
 {
-	const Adapter *adapter = transfer->provider->adapter;
+	const Engine *engine = transfer->provider->engine;
 
 	PG_TRY();
 	{
 		forget_letter(transfer);
 		if (!transfer->dressed)
 			dress(transfer);
-		adapter->begin(transfer, letter);
+		if (letter)
+			engine->begin(transfer, letter);
+		else
+			engine->begin_errand(transfer);
 	}
 	PG_CATCH();
 	{
-		adapter->finish(transfer);
+		engine->finish(transfer);
 		release_transfer(transfer);
 		PG_RE_THROW();
 	}
@@ -257,16 +304,83 @@ transfer_begin(Provider *provider, const Letter *letter, MemoryContext cxt)
 	MemoryContext before;
 	Transfer   *transfer;
 
-	if (provider->adapter->begin == NULL)
+	if (provider->engine->begin == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("letters of adapter \"%s\" are not sent over a network",
-						provider->adapter->name)));
+				 errmsg("messages of engine \"%s\" are not sent over a network",
+						provider->engine->name)));
 	transfer = take_transfer(provider);
+	transfer->cxt = cxt;
+	transfer->errand = false;
 	before = MemoryContextSwitchTo(cxt);
 	prepare(transfer, letter);
 	MemoryContextSwitchTo(before);
 	return transfer;
+}
+
+ProviderState
+provider_state(const Provider *provider, SendResult *why)
+{
+	ProviderState state = PROVIDER_READY;
+
+	if (provider->token)
+		state = token_state(provider->token, wire_clock());
+	if (state == PROVIDER_REFUSED && why)
+	{
+		memset(why, 0, sizeof(*why));
+		why->class = provider->token->class;
+		why->retry_after = Max(0, provider->token->again_at - wire_clock());
+		strlcpy(why->detail, provider->token->detail, sizeof(why->detail));
+	}
+	return state;
+}
+
+/* Its handle is not used again: an errand sets it up in ways of its own. */
+static pg_noinline Transfer *
+prepare_errand(Provider *provider, MemoryContext cxt)
+{
+	Transfer   *transfer = take_transfer(provider);
+
+	transfer->cxt = cxt;
+	transfer->errand = true;
+	prepare(transfer, NULL);
+	transfer->dressed = false;
+	return transfer;
+}
+
+Transfer *
+errand_begin(Provider *provider)
+{
+	MemoryContext cxt = AllocSetContextCreate(provider->cxt, "notify_pg errand",
+											  ALLOCSET_SMALL_SIZES);
+	MemoryContext before = MemoryContextSwitchTo(cxt);
+	Transfer   *volatile transfer = NULL;
+
+	provider->token->coming = true;
+	PG_TRY();
+	{
+		transfer = prepare_errand(provider, cxt);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(cxt);
+		error = CopyErrorData();
+		FlushErrorState();
+		token_failed(provider->token, SEND_PROVIDER_DOWN, error->message, wire_clock());
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(before);
+	if (transfer == NULL)
+		MemoryContextDelete(cxt);
+	return transfer;
+}
+
+bool
+transfer_is_errand(const Transfer *transfer)
+{
+	return transfer->errand;
 }
 
 CURL *
@@ -299,11 +413,18 @@ transfer_of(CURL *easy)
 void
 transfer_end(Transfer *transfer, CURLcode code, SendResult *result)
 {
+	const Engine *engine = transfer->provider->engine;
+
 	memset(result, 0, sizeof(*result));
 	result->class = SEND_RETRY;
 	result->retry_after = -1;
 	transfer->reply.text[transfer->reply.length] = '\0';
-	transfer->provider->adapter->classify(transfer, code, result);
-	transfer->provider->adapter->finish(transfer);
+	if (transfer->errand)
+		engine->classify_errand(transfer, code);
+	else
+		engine->classify(transfer, code, result);
+	engine->finish(transfer);
+	if (transfer->errand)
+		MemoryContextDelete(transfer->cxt);
 	release_transfer(transfer);
 }

@@ -9,6 +9,10 @@
  * to that).  To abandon a transfer: mux_remove(), then transfer_end() with
  * CURLE_ABORTED_BY_CALLBACK.
  *
+ * A provider may need something for itself before it takes letters, such as an
+ * access token: provider_state() says so, errand_begin() makes a transfer that
+ * gets it, driven and ended like any other (its owner stays NULL).
+ *
  * Errors: provider_open() and transfer_begin() may ereport(ERROR) and leave
  * nothing behind; the others do not raise.  Callbacks of libcurl never do.
  */
@@ -57,6 +61,7 @@ typedef struct Letter
 	const char *body;
 	const char *html;
 	Jsonb	   *data;			/* may be NULL */
+	Jsonb	   *template;		/* what provider_template comes to; may be NULL */
 	bool		at_most_once;	/* no HTTP connection is reused: libcurl by itself
 								 * repeats a request that got no answer there */
 	int64		time_limit_ms;	/* for the whole transfer; 0: only the provider's */
@@ -66,17 +71,35 @@ typedef struct Provider Provider;
 typedef struct Transfer Transfer;
 
 /*
- * The provider lives in a context of its own below cxt.  The settings have
- * their secrets put in.
+ * The provider lives in a context of its own below cxt.  The preset is a row of
+ * notify.preset; the settings have their secrets put in.
  */
-extern Provider *provider_open(const char *name, const char *adapter,
+extern Provider *provider_open(const char *name, Jsonb *preset,
 							   Jsonb *settings, MemoryContext cxt);
 
 /* It goes when its last transfer has ended. */
 extern void provider_close(Provider *provider);
 
 /* Raise what is wrong with settings that may still name secrets. */
-extern void provider_check(const char *adapter, Jsonb *settings);
+extern void provider_check(Jsonb *preset, Jsonb *settings);
+
+/* Raise what is wrong with a row of notify.preset. */
+extern void preset_check(Jsonb *preset);
+
+typedef enum ProviderState
+{
+	PROVIDER_READY,				/* for letters */
+	PROVIDER_WANTS_ERRAND,		/* errand_begin() first */
+	PROVIDER_WAITS,				/* for an errand under way */
+	PROVIDER_REFUSED			/* the errand failed lately */
+} ProviderState;
+
+/* When refused, *why (if given) is the answer to any letter. */
+extern ProviderState provider_state(const Provider *provider, SendResult *why);
+
+/* NULL when it cannot be begun; the provider is in state PROVIDER_REFUSED then */
+extern Transfer *errand_begin(Provider *provider);
+extern bool transfer_is_errand(const Transfer *transfer);
 
 /* Raise what is wrong with an address for a channel. */
 extern void address_check(const char *channel, const char *address);

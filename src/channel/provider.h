@@ -1,11 +1,11 @@
 /*
  * provider.h
  *		What the files of the channel room share: providers, transfers, and the
- *		adapters that know a protocol.
+ *		engines that run presets.
  *
- * An adapter is a protocol written in C.  It reads and checks a provider's
- * settings, dresses a handle with what never changes, puts one letter on it,
- * and says what the answer means.  All else (pools, buffers, life times) is
+ * An engine is what a preset's row cannot say.  It reads and checks a preset
+ * and a provider's settings, dresses a handle with what never changes, puts one
+ * letter on it, and says what the answer means.  All else (pools, buffers, life times) is
  * channel.c's.
  */
 #ifndef NOTIFY_CHANNEL_PROVIDER_H
@@ -41,19 +41,20 @@ typedef struct Reply
 	char		text[REPLY_KEPT + 1];	/* HTTP body, or last SMTP reply */
 	char		retry_after[64];	/* header, as it came */
 	char		reference[256]; /* header with the provider's id, as it came */
+	int			reference_rank; /* which of the headers it was, from 1; 0 none */
 	int			code;			/* of the last SMTP reply */
 	bool		line_open;		/* more lines of that reply are to come */
 	SmtpStage	stage;
 } Reply;
 
-typedef struct Adapter
+typedef struct Engine
 {
 	const char *name;
-	const SettingSpec *settings;
-	int			setting_count;
 
-	/* Check and keep what the settings say, in CurrentMemoryContext. */
-	void	   *(*read) (const Settings *settings);
+	/* Raise what is wrong with a preset. */
+	void		(*check) (Jsonb *preset);
+	/* Check and keep what preset and settings say, in CurrentMemoryContext. */
+	void	   *(*read) (Jsonb *preset, const Settings *settings);
 	/* Options that are the same for every letter; NULL: never on a wire */
 	void		(*dress) (Transfer *transfer);
 	/* Put a letter on it, allocating in CurrentMemoryContext. */
@@ -62,13 +63,20 @@ typedef struct Adapter
 	void		(*finish) (Transfer *transfer);
 	/* Say what the answer means; must not raise */
 	void		(*classify) (Transfer *transfer, CURLcode code, SendResult *result);
-} Adapter;
+	/* The token letters need; NULL: none.  Then the two for fetching it. */
+	struct Token *(*token) (void *config);
+	void		(*begin_errand) (Transfer *transfer);
+	void		(*classify_errand) (Transfer *transfer, CURLcode code);
+} Engine;
+
+struct Token;
 
 struct Provider
 {
 	const char *name;
-	const Adapter *adapter;
-	void	   *config;			/* what the adapter's read() returned */
+	const Engine *engine;
+	void	   *config;			/* what the engine's read() returned */
+	struct Token *token;		/* letters need it; NULL: none */
 	MemoryContext cxt;			/* holds all of it */
 	dlist_head	transfers;		/* all, idle or not */
 	slist_head	idle;
@@ -85,7 +93,9 @@ struct Transfer
 	Provider   *provider;
 	CURL	   *easy;
 	void	   *owner;
-	void	   *state;			/* the adapter's, for this handle */
+	void	   *state;			/* the engine's, for this handle */
+	MemoryContext cxt;			/* of the letter */
+	bool		errand;			/* fetches the provider's token */
 	const char *body;			/* what is sent */
 	size_t		length;
 	bool		own_address;	/* goes to the letter's address, not the provider's */
@@ -96,9 +106,10 @@ struct Transfer
 	char		error[CURL_ERROR_SIZE];
 };
 
-extern const Adapter webhook_adapter;
-extern const Adapter smtp_adapter;
-extern const Adapter inbox_adapter;
+extern const Engine http_engine;
+extern const Engine webpush_engine;
+extern const Engine smtp_engine;
+extern const Engine inbox_engine;
 
 /* Raise when libcurl refuses an option. */
 extern void easy_check(CURLcode code);

@@ -2,8 +2,8 @@
  * settings.c
  *		Reading a provider's settings, and saying what is wrong with them.
  *
- * An adapter describes its settings in a table; everything is checked against
- * it, and what the table does not know is refused, so that a misspelt setting
+ * A table describes the settings; everything is checked against it, and what
+ * the table does not know is refused, so that a misspelt setting
  * is not silently without effect.  A string may be written as
  * {"secret": "name"}: a draft (a row being saved) may hold that form, the
  * settings a worker opens have the secret's value in its place.
@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "channel/address.h"
 #include "channel/settings.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
@@ -23,37 +24,96 @@ settings_fail(const Settings *settings, const char *name,
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("invalid setting \"%s\" for a provider of adapter \"%s\"",
-					name, settings->adapter),
+			 errmsg("invalid setting \"%s\" for a provider of preset \"%s\"",
+					name, settings->preset),
 			 errdetail("%s", detail),
 			 errhint("%s", hint ? hint : "docs/channels.md says what each setting may be.")));
 	pg_unreachable();
 }
 
-static JsonbValue *
-find_key(JsonbContainer *container, const char *name)
+static const char *const kind_names[] = {
+	"string", "text", "url", "json", "integer", "strings", "list"
+};
+
+bool
+setting_kind(const char *name, SettingKind *kind)
+{
+	size_t		i;
+
+	for (i = 0; i < lengthof(kind_names); i++)
+		if (strcmp(kind_names[i], name) == 0)
+		{
+			*kind = (SettingKind) i;
+			return true;
+		}
+	return false;
+}
+
+const char *
+setting_kinds(void)
+{
+	return "A kind is string, text, url, json, integer, strings or list.";
+}
+
+JsonbValue *
+json_find(JsonbContainer *container, const char *name)
 {
 	JsonbValue	key;
+	JsonbValue *value;
 
 	key.type = jbvString;
 	key.val.string.val = unconstify(char *, name);
 	key.val.string.len = strlen(name);
-	return findJsonbValueFromContainer(container, JB_FOBJECT, &key);
+	value = findJsonbValueFromContainer(container, JB_FOBJECT, &key);
+	return value && value->type != jbvNull ? value : NULL;
+}
+
+char *
+json_text(JsonbContainer *container, const char *name)
+{
+	JsonbValue *value = json_find(container, name);
+
+	return value && value->type == jbvString ?
+		pnstrdup(value->val.string.val, value->val.string.len) : NULL;
+}
+
+bool
+json_is_object(const JsonbValue *value)
+{
+	return value && value->type == jbvBinary && JsonContainerIsObject(value->val.binary.data);
+}
+
+bool
+json_is_array(const JsonbValue *value)
+{
+	return value && value->type == jbvBinary && JsonContainerIsArray(value->val.binary.data);
+}
+
+Jsonb *
+text_to_json(const char *text, int length)
+{
+	MemoryContext cxt = CurrentMemoryContext;
+	char	   *copy = pnstrdup(text, length);
+	Jsonb	   *volatile json = NULL;
+
+	PG_TRY();
+	{
+		json = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(copy)));
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(cxt);
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	return json;
 }
 
 /* The value of a setting; NULL when it is not there or is null */
 static JsonbValue *
 find_setting(const Settings *settings, const char *name)
 {
-	JsonbValue *value = find_key(&settings->json->root, name);
-
-	return value && value->type != jbvNull ? value : NULL;
-}
-
-static bool
-is_object(const JsonbValue *value)
-{
-	return value->type == jbvBinary && JsonContainerIsObject(value->val.binary.data);
+	return json_find(&settings->json->root, name);
 }
 
 static bool
@@ -61,9 +121,9 @@ is_secret(const JsonbValue *value)
 {
 	JsonbValue *name;
 
-	if (!is_object(value) || JsonContainerSize(value->val.binary.data) != 1)
+	if (!json_is_object(value) || JsonContainerSize(value->val.binary.data) != 1)
 		return false;
-	name = find_key(value->val.binary.data, "secret");
+	name = json_find(value->val.binary.data, "secret");
 	return name && name->type == jbvString && name->val.string.len > 0;
 }
 
@@ -78,22 +138,73 @@ has_control(const char *text, int length)
 	return false;
 }
 
-static void
-check_string(const Settings *settings, const char *name, const JsonbValue *value)
+/* Is it the name of a secret instead of a value? */
+static bool
+stands_for_secret(const Settings *settings, const char *name, const JsonbValue *value)
 {
-	if (is_secret(value))
-	{
-		if (!settings->draft)
-			settings_fail(settings, name, "The secret it names has no value.",
-						  "Give the secret a value in notify.secret.");
-		return;
-	}
+	if (!is_secret(value))
+		return false;
+	if (!settings->draft)
+		settings_fail(settings, name, "The secret it names has no value.",
+					  "Give the secret a value in notify.secret.");
+	return true;
+}
+
+static void
+check_text(const Settings *settings, const char *name, const JsonbValue *value)
+{
 	if (value->type != jbvString)
 		settings_fail(settings, name, "It must be a string, or {\"secret\": \"name\"}.", NULL);
 	if (value->val.string.len == 0)
 		settings_fail(settings, name, "It is empty.", "Leave it out instead.");
+}
+
+static void
+check_string(const Settings *settings, const char *name, const JsonbValue *value)
+{
+	if (stands_for_secret(settings, name, value))
+		return;
+	check_text(settings, name, value);
 	if (has_control(value->val.string.val, value->val.string.len))
 		settings_fail(settings, name, "It contains a control character.", NULL);
+}
+
+static void
+check_url(const Settings *settings, const char *name, const JsonbValue *value)
+{
+	const char *problem;
+
+	if (stands_for_secret(settings, name, value))
+		return;
+	check_string(settings, name, value);
+	problem = url_problem(pnstrdup(value->val.string.val, value->val.string.len));
+	if (problem)
+		settings_fail(settings, name, problem, NULL);
+}
+
+static void
+check_json(const Settings *settings, const char *name, const JsonbValue *value)
+{
+	Jsonb	   *json;
+
+	if (stands_for_secret(settings, name, value) || json_is_object(value))
+		return;
+	check_text(settings, name, value);
+	json = text_to_json(value->val.string.val, value->val.string.len);
+	if (json == NULL || !JB_ROOT_IS_OBJECT(json))
+		settings_fail(settings, name, "It is not the text of a JSON object.", NULL);
+}
+
+static void
+check_list(const Settings *settings, const char *name, const JsonbValue *value)
+{
+	int			count = json_is_array(value) ? JsonContainerSize(value->val.binary.data) : 0;
+	int			i;
+
+	if (!json_is_array(value))
+		settings_fail(settings, name, "It must be an array of strings.", NULL);
+	for (i = 0; i < count; i++)
+		check_string(settings, name, getIthJsonbValueFromContainer(value->val.binary.data, i));
 }
 
 static void
@@ -122,7 +233,7 @@ check_strings(const Settings *settings, const char *name, const JsonbValue *valu
 	JsonbIteratorToken token;
 	JsonbValue	item;
 
-	if (!is_object(value))
+	if (!json_is_object(value))
 		settings_fail(settings, name, "It must be an object whose values are strings.", NULL);
 	it = JsonbIteratorInit(value->val.binary.data);
 	while ((token = JsonbIteratorNext(&it, &item, true)) != WJB_DONE)
@@ -150,6 +261,19 @@ check_one(const Settings *settings, const SettingSpec *spec)
 		case SETTING_STRING:
 			check_string(settings, spec->name, value);
 			break;
+		case SETTING_TEXT:
+			if (!stands_for_secret(settings, spec->name, value))
+				check_text(settings, spec->name, value);
+			break;
+		case SETTING_URL:
+			check_url(settings, spec->name, value);
+			break;
+		case SETTING_JSON:
+			check_json(settings, spec->name, value);
+			break;
+		case SETTING_LIST:
+			check_list(settings, spec->name, value);
+			break;
 		case SETTING_INTEGER:
 			check_integer(settings, spec, value);
 			break;
@@ -166,7 +290,7 @@ known_names(const SettingSpec *specs, int count)
 	int			i;
 
 	if (count == 0)
-		return pstrdup("This adapter has no settings.");
+		return pstrdup("This preset has no settings.");
 	initStringInfo(&names);
 	appendStringInfoString(&names, "The settings are ");
 	for (i = 0; i < count; i++)
@@ -197,16 +321,26 @@ settings_check(const Settings *settings, const SettingSpec *specs, int count)
 	JsonbValue	item;
 	int			i;
 
-	if (!JB_ROOT_IS_OBJECT(settings->json))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("settings of a provider must be a JSON object")));
 	it = JsonbIteratorInit(&settings->json->root);
 	while ((token = JsonbIteratorNext(&it, &item, true)) != WJB_DONE)
 		if (token == WJB_KEY)
 			check_known(settings, &item, specs, count);
 	for (i = 0; i < count; i++)
 		check_one(settings, &specs[i]);
+}
+
+bool
+settings_name_secrets(const Settings *settings)
+{
+	JsonbIterator *it = JsonbIteratorInit(&settings->json->root);
+	JsonbIteratorToken token;
+	JsonbValue	item;
+
+	while ((token = JsonbIteratorNext(&it, &item, false)) != WJB_DONE)
+		if (token == WJB_KEY && item.val.string.len == 6 &&
+			memcmp(item.val.string.val, "secret", 6) == 0)
+			return true;
+	return false;
 }
 
 bool
@@ -263,5 +397,18 @@ settings_strings(const Settings *settings, const char *name,
 		else if (token == WJB_VALUE)
 			(*values)[count++] = string_value(&item);
 	}
+	return count;
+}
+
+int
+settings_list(const Settings *settings, const char *name, char ***values)
+{
+	JsonbValue *value = find_setting(settings, name);
+	int			count = value ? JsonContainerSize(value->val.binary.data) : 0;
+	int			i;
+
+	*values = palloc0(sizeof(char *) * (count + 1));
+	for (i = 0; i < count; i++)
+		(*values)[i] = string_value(getIthJsonbValueFromContainer(value->val.binary.data, i));
 	return count;
 }

@@ -1,6 +1,6 @@
 /*
  * smtp.c
- *		The adapter "smtp": a message to a mail server.
+ *		The engine "smtp": a message to a mail server.
  *
  * libcurl connects, encrypts and logs in; the rest of the conversation is
  * held here, on top of net/talk.c, which says why.  A command is said, a reply
@@ -18,6 +18,7 @@
 #include "channel/address.h"
 #include "channel/classify.h"
 #include "channel/mime.h"
+#include "channel/preset.h"
 #include "channel/provider.h"
 #include "mb/pg_wchar.h"
 
@@ -167,12 +168,23 @@ read_login(const Settings *settings, SmtpConfig *config)
 					  "It is missing; user name and password go together.", NULL);
 }
 
-static void *
-smtp_read(const Settings *settings)
+static void
+smtp_check(Jsonb *preset)
 {
-	SmtpConfig *config = palloc0(sizeof(SmtpConfig));
-	const TlsMode *mode = read_tls(settings);
+	(void) preset_read(preset, smtp_settings, lengthof(smtp_settings));
+}
 
+static void *
+smtp_read(Jsonb *row, const Settings *given)
+{
+	Preset	   *preset = preset_read(row, smtp_settings, lengthof(smtp_settings));
+	Settings	whole = {given->preset, preset_settings(preset, given->json), given->draft};
+	const Settings *settings = &whole;
+	SmtpConfig *config = palloc0(sizeof(SmtpConfig));
+	const TlsMode *mode;
+
+	settings_check(settings, preset->specs, preset->spec_count);
+	mode = read_tls(settings);
 	config->use_ssl = mode->use_ssl;
 	config->url = read_url(settings, mode);
 	read_mailbox(settings, "from", &config->from_name, &config->from_address);
@@ -551,10 +563,9 @@ smtp_classify(Transfer *transfer, CURLcode code, SendResult *result)
 		classify_break(transfer, code, result);
 }
 
-const Adapter smtp_adapter = {
+const Engine smtp_engine = {
 	.name = "smtp",
-	.settings = smtp_settings,
-	.setting_count = lengthof(smtp_settings),
+	.check = smtp_check,
 	.read = smtp_read,
 	.dress = smtp_dress,
 	.begin = smtp_begin,

@@ -98,7 +98,7 @@ new_outlet(void)
 	return outlet;
 }
 
-/* Columns: id, name, adapter, settings, concurrency */
+/* Columns: id, name, preset, settings, concurrency, inbox */
 static void
 read_outlet(HeapTuple tuple, TupleDesc desc)
 {
@@ -109,12 +109,12 @@ read_outlet(HeapTuple tuple, TupleDesc desc)
 
 	outlet->id = DatumGetInt32(SPI_getbinval(tuple, desc, 1, &isnull));
 	outlet->name = SPI_getvalue(tuple, desc, 2);
-	outlet->adapter = SPI_getvalue(tuple, desc, 3);
+	outlet->preset = DatumGetJsonbPCopy(SPI_getbinval(tuple, desc, 3, &isnull));
 	datum = SPI_getbinval(tuple, desc, 4, &isnull);
 	outlet->settings = isnull ? NULL : DatumGetJsonbPCopy(datum);
 	datum = SPI_getbinval(tuple, desc, 5, &isnull);
 	outlet->concurrency = isnull ? 0 : DatumGetInt32(datum);
-	outlet->inbox = strcmp(outlet->adapter, "inbox") == 0;
+	outlet->inbox = DatumGetBool(SPI_getbinval(tuple, desc, 6, &isnull));
 	outlet->rate_since = ticks_us();
 	MemoryContextSwitchTo(caller);
 }
@@ -124,7 +124,7 @@ read_outlets(void)
 {
 	static SPIPlanPtr plan = NULL;
 
-	kept_plan(&plan, "SELECT id, name, adapter, settings, concurrency FROM notify._providers()", 0, NULL);
+	kept_plan(&plan, "SELECT id, name, preset, settings, concurrency, inbox FROM notify._providers()", 0, NULL);
 	if (SPI_execute_plan(plan, NULL, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "notify._providers() failed");
 	for (uint64 i = 0; i < SPI_processed; i++)
@@ -192,7 +192,7 @@ open_provider(Outlet *outlet)
 		return;
 	PG_TRY();
 	{
-		outlet->provider = provider_open(outlet->name, outlet->adapter,
+		outlet->provider = provider_open(outlet->name, outlet->preset,
 										 outlet->settings, outlet->cxt);
 	}
 	PG_CATCH();
@@ -202,23 +202,28 @@ open_provider(Outlet *outlet)
 		MemoryContextSwitchTo(outlet->cxt);
 		edata = CopyErrorData();
 		FlushErrorState();
-		outlet->problem = edata->message;
+		outlet->problem = edata->detail == NULL ? edata->message :
+			psprintf("%s: %s", edata->message, edata->detail);
 		ereport(LOG,
-				(errmsg("provider \"%s\" cannot be used: %s", outlet->name, edata->message)));
+				(errmsg("provider \"%s\" cannot be used: %s", outlet->name, outlet->problem)));
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(caller);
 }
 
 static bool
+same_document(const Jsonb *a, const Jsonb *b)
+{
+	if (a == NULL || b == NULL)
+		return a == b;
+	return VARSIZE(a) == VARSIZE(b) && memcmp(a, b, VARSIZE(a)) == 0;
+}
+
+static bool
 same_provider(const Outlet *a, const Outlet *b)
 {
-	if (strcmp(a->adapter, b->adapter) != 0 || strcmp(a->name, b->name) != 0)
-		return false;
-	if (a->settings == NULL || b->settings == NULL)
-		return a->settings == b->settings;
-	return VARSIZE(a->settings) == VARSIZE(b->settings) &&
-		memcmp(a->settings, b->settings, VARSIZE(a->settings)) == 0;
+	return strcmp(a->name, b->name) == 0 && same_document(a->preset, b->preset) &&
+		same_document(a->settings, b->settings);
 }
 
 /* One row that was read: goes on as it was, or takes its predecessor's place. */
@@ -284,7 +289,7 @@ outlets_sweep(void)
 	{
 		Outlet	   *outlet = dlist_container(Outlet, node, iter.cur);
 
-		if (outlet->retired && outlet->jobs == 0)
+		if (outlet->retired && outlet->jobs == 0 && outlet->errand == NULL)
 			outlet_delete(outlet);
 	}
 }
@@ -404,11 +409,47 @@ outlets_take_claim(Claim *claim)
 	}
 }
 
+/* Must its messages wait for an errand? */
+static bool
+waits(const Outlet *outlet)
+{
+	ProviderState state = outlet->provider ? provider_state(outlet->provider, NULL) : PROVIDER_READY;
+
+	return state == PROVIDER_WAITS || state == PROVIDER_WANTS_ERRAND;
+}
+
 static bool
 can_start(Outlet *outlet, int priority, int capacity)
 {
 	return !dlist_is_empty(&outlet->queue[priority]) &&
-		(outlet->inbox || outlet->sending < concurrency(outlet, capacity));
+		(outlet->inbox || (outlet->sending < concurrency(outlet, capacity) && !waits(outlet)));
+}
+
+Outlet *
+outlets_wanting_errand(void)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &outlets)
+	{
+		Outlet	   *outlet = dlist_container(Outlet, node, iter.cur);
+
+		if (outlet->queued > 0 && outlet->provider && outlet->errand == NULL &&
+			provider_state(outlet->provider, NULL) == PROVIDER_WANTS_ERRAND)
+			return outlet;
+	}
+	return NULL;
+}
+
+Outlet *
+outlets_with_errand(void)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &outlets)
+		if (dlist_container(Outlet, node, iter.cur)->errand)
+			return dlist_container(Outlet, node, iter.cur);
+	return NULL;
 }
 
 /* The most urgent first; among equals, the provider least in use. */

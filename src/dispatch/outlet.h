@@ -24,7 +24,7 @@ typedef struct Outlet
 	MemoryContext cxt;
 	int			id;				/* notify.provider.id */
 	char	   *name;
-	char	   *adapter;
+	Jsonb	   *preset;			/* a row of notify.preset */
 	Jsonb	   *settings;
 	Provider   *provider;		/* NULL for the inbox and when broken */
 	bool		inbox;
@@ -32,6 +32,7 @@ typedef struct Outlet
 	int			problem_told;	/* to notify.provider: see outlet.c */
 	bool		retired;
 	int			concurrency;	/* 0: the default */
+	Transfer   *errand;			/* fetches what letters must wait for, or NULL */
 	int			jobs;			/* claimed and not yet settled */
 	int			sending;
 	int			queued;
@@ -60,6 +61,10 @@ extern void outlets_take_claim(struct Claim *claim);
 
 /* The next message to start, or NULL; "capacity" is for providers without their own. */
 extern struct Job *outlets_next(int capacity);
+
+/* One with messages waiting that needs an errand first; one with an errand under way */
+extern Outlet *outlets_wanting_errand(void);
+extern Outlet *outlets_with_errand(void);
 
 /* Is there room for more, and does a provider at work run out of messages? */
 typedef enum Hunger

@@ -38,11 +38,13 @@ typedef struct Words
 	int			jobs;			/* that refer to it */
 	bool		found;
 	char	   *source[PARTS];	/* NULL where the template has none */
+	Jsonb	   *form;			/* provider_template, or NULL */
 	MemoryContext compiled_cxt; /* NULL until the first attempt */
 	bool		compiled;
 	LiquidTemplate *template[PARTS];
 	Jsonb	   *partials;		/* the sources of those it uses */
 	LiquidLibrary *library;
+	LiquidTemplate **form_parts;	/* of the strings in form, in their order */
 } Words;
 
 typedef struct WordsEntry
@@ -92,17 +94,17 @@ make_space(void)
 	}
 }
 
-/* The last column of the row just read. */
-static void
-read_partials(Words *words)
+/* A column of the row just read, kept with the words; NULL when it is NULL */
+static Jsonb *
+read_document(Words *words, int column)
 {
 	MemoryContext caller = MemoryContextSwitchTo(words->cxt);
 	bool		isnull;
-	Datum		partials = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, PARTS + 1, &isnull);
+	Datum		datum = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, column, &isnull);
+	Jsonb	   *document = isnull ? NULL : DatumGetJsonbPCopy(datum);
 
-	if (!isnull)
-		words->partials = DatumGetJsonbPCopy(partials);
 	MemoryContextSwitchTo(caller);
+	return document;
 }
 
 static void
@@ -115,7 +117,7 @@ read_source(Words *words)
 
 	if (plan == NULL)
 	{
-		plan = SPI_prepare("SELECT subject, body, html, partials FROM notify._template($1)", 1, types);
+		plan = SPI_prepare("SELECT subject, body, html, provider_template, partials FROM notify._template($1)", 1, types);
 		if (plan == NULL)
 			elog(ERROR, "could not prepare reading templates: %s",
 				 SPI_result_code_string(SPI_result));
@@ -130,9 +132,12 @@ read_source(Words *words)
 		words->source[part] = text ? MemoryContextStrdup(words->cxt, text) : NULL;
 		any |= text != NULL;
 	}
-	words->found = any;
-	if (any)
-		read_partials(words);
+	if (SPI_processed > 0)
+	{
+		words->form = read_document(words, PARTS + 1);
+		words->partials = read_document(words, PARTS + 2);
+	}
+	words->found = any || words->form != NULL;
 	SPI_freetuptable(SPI_tuptable);
 }
 
@@ -177,6 +182,25 @@ render_release(Job *job)
 	job->words = NULL;
 }
 
+/* One for each string that is a value; keys stay what they are. */
+static void
+compile_form(Words *words)
+{
+	JsonbIterator *it;
+	JsonbIteratorToken token;
+	JsonbValue	item;
+	int			count = 0;
+
+	if (words->form == NULL)
+		return;
+	words->form_parts = palloc(sizeof(LiquidTemplate *) * VARSIZE(words->form));
+	it = JsonbIteratorInit(&words->form->root);
+	while ((token = JsonbIteratorNext(&it, &item, false)) != WJB_DONE)
+		if ((token == WJB_VALUE || token == WJB_ELEM) && item.type == jbvString)
+			words->form_parts[count++] =
+				liquid_parse(pnstrdup(item.val.string.val, item.val.string.len), item.val.string.len);
+}
+
 static void
 compile(Words *words)
 {
@@ -192,6 +216,7 @@ compile(Words *words)
 	for (int part = 0; part < PARTS; part++)
 		words->template[part] = words->source[part] == NULL ? NULL :
 			liquid_parse(words->source[part], strlen(words->source[part]));
+	compile_form(words);
 	words->library = words->partials ? liquid_library(words->partials) : NULL;
 	words->compiled = true;
 	MemoryContextSwitchTo(caller);
@@ -212,6 +237,44 @@ fill(Job *job, WordsPart part)
 	return out.data;
 }
 
+static void
+fill_string(Job *job, LiquidTemplate *template, JsonbValue *item)
+{
+	StringInfoData out;
+
+	initStringInfo(&out);
+	liquid_render(template, job->letter.data, LIQUID_TEXT, job->words->library, &out);
+	job_grow(job, out.len);
+	item->val.string.val = out.data;
+	item->val.string.len = out.len;
+}
+
+/* provider_template with its strings rendered */
+static Jsonb *
+fill_form(Job *job)
+{
+	Words	   *words = job->words;
+	JsonbParseState *state = NULL;
+	JsonbValue *result = NULL;
+	JsonbIterator *it;
+	JsonbIteratorToken token;
+	JsonbValue	item;
+	int			count = 0;
+
+	if (words->form == NULL)
+		return NULL;
+	it = JsonbIteratorInit(&words->form->root);
+	while ((token = JsonbIteratorNext(&it, &item, false)) != WJB_DONE)
+	{
+		bool		scalar = token == WJB_KEY || token == WJB_VALUE || token == WJB_ELEM;
+
+		if (scalar && token != WJB_KEY && item.type == jbvString)
+			fill_string(job, words->form_parts[count++], &item);
+		result = pushJsonbValue(&state, token, scalar ? &item : NULL);
+	}
+	return JsonbValueToJsonb(result);
+}
+
 /* The current context must be the job's. */
 void
 render_job(Job *job)
@@ -228,4 +291,5 @@ render_job(Job *job)
 	job->letter.body = fill(job, PART_BODY);
 	if (strcmp(job->channel, "email") == 0)
 		job->letter.html = fill(job, PART_HTML);
+	job->letter.template = fill_form(job);
 }

@@ -256,18 +256,71 @@ put_on_wire(Job *job)
 	job->outlet->sending++;
 }
 
+/* The provider could not get what its messages need: that is their answer. */
+static bool
+refused(Job *job)
+{
+	if (job->outlet->provider == NULL ||
+		provider_state(job->outlet->provider, &job->result) != PROVIDER_REFUSED)
+		return false;
+	answer(job);
+	return true;
+}
+
 static void
 start_job(Job *job)
 {
 	job->begun_at = ticks_us();
 	if (job->begun_at - job->claimed_at > job->lease / STALE_SHARE)
 		answer_with(job, SEND_RETRY, "not sent: it waited too long for its provider");
+	else if (refused(job))
+		return;
 	else if (!prepare(job))
 		return;
 	else if (job->outlet->inbox)
 		deliver_to_inbox(job);
 	else
 		put_on_wire(job);
+}
+
+/* ------------------------------------------------------------- errands --- */
+
+static void
+finish_errand(Outlet *outlet, CURLcode code)
+{
+	SendResult	unused;
+
+	transfer_end(outlet->errand, code, &unused);
+	outlet->errand = NULL;
+}
+
+/* An errand that cannot begin leaves its provider refusing, so this ends. */
+static void
+start_errands(void)
+{
+	Outlet	   *outlet;
+
+	while ((outlet = outlets_wanting_errand()) != NULL)
+	{
+		outlet->errand = errand_begin(outlet->provider);
+		if (outlet->errand == NULL)
+			continue;
+		transfer_set_owner(outlet->errand, outlet);
+		if (!mux_add(mux, transfer_easy(outlet->errand)))
+			finish_errand(outlet, CURLE_FAILED_INIT);
+	}
+}
+
+static void
+abandon_errands(void)
+{
+	Outlet	   *outlet;
+
+	while ((outlet = outlets_with_errand()) != NULL)
+	{
+		mux_remove(mux, transfer_easy(outlet->errand));
+		finish_errand(outlet, CURLE_ABORTED_BY_CALLBACK);
+	}
 }
 
 /* ------------------------------------------------------------- pumping --- */
@@ -278,6 +331,11 @@ finish(CURL *easy, CURLcode code)
 	Transfer   *transfer = transfer_of(easy);
 	Job		   *job = transfer_owner(transfer);
 
+	if (transfer_is_errand(transfer))
+	{
+		finish_errand(transfer_owner(transfer), code);
+		return;
+	}
 	transfer_end(transfer, code, &job->result);
 	job->transfer = NULL;
 	dlist_delete(&job->node);
@@ -309,6 +367,7 @@ start_waiting(void)
 	Job		   *job;
 	bool		any = false;
 
+	start_errands();
 	while (exposed < capacity && (job = outlets_next(capacity)) != NULL)
 	{
 		start_job(job);
@@ -384,6 +443,7 @@ send_abandon(void)
 		else
 			job_free(job);
 	}
+	abandon_errands();
 	mux_destroy(mux);
 	mux = NULL;
 }

@@ -196,7 +196,7 @@ sub shop
 	my $db = $opt{db} // 'postgres';
 	sql($node, orders('orders', $rows), $db);
 	sql($node, qq{
-		INSERT INTO notify.provider (name, channel, adapter, settings@{[$opt{concurrency} ? ', concurrency' : '']})
+		INSERT INTO notify.provider (name, channel, preset, settings@{[$opt{concurrency} ? ', concurrency' : '']})
 		VALUES ('hook', 'webhook', 'webhook', '{"url": "$url"}'@{[$opt{concurrency} ? ", $opt{concurrency}" : '']});
 		INSERT INTO notify.category (name, class, channels)
 		VALUES ('orders', 'transactional', '{webhook}'), ('news', 'marketing', '{webhook}');

@@ -44,7 +44,7 @@ sub rule
 sql($node, qq{
 	CREATE FUNCTION bench_nothing() RETURNS trigger LANGUAGE c AS '$inside';
 	CREATE FUNCTION bench_cpu() RETURNS float8 LANGUAGE c AS '$inside';
-	INSERT INTO notify.provider (name, channel, adapter) VALUES ('inbox', 'inbox', 'inbox');
+	INSERT INTO notify.provider (name, channel, preset) VALUES ('inbox', 'inbox', 'inbox');
 	INSERT INTO notify.category (name, class, channels) VALUES ('orders', 'transactional', '{inbox}');
 	INSERT INTO notify.template (name, channel, body) VALUES ('moved', 'inbox', 'Order {{ new.number }}');
 	CREATE TABLE audit_log (id bigserial PRIMARY KEY, at timestamptz NOT NULL DEFAULT now(), old jsonb, new jsonb);

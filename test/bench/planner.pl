@@ -22,7 +22,7 @@ for my $people (@people)
 	database($node, $db);
 	sql($node, qq{
 		CREATE FUNCTION bench_cpu() RETURNS float8 LANGUAGE c AS '$ENV{BENCH_DIR}/inside';
-		INSERT INTO notify.provider (name, channel, adapter, settings)
+		INSERT INTO notify.provider (name, channel, preset, settings)
 		VALUES ('mail', 'email', 'smtp', '{"host": "127.0.0.1", "from": "shop\@example.com"}');
 		INSERT INTO notify.category (name, class, channels) VALUES ('orders', 'transactional', '{email}');
 		INSERT INTO notify.template (name, channel, subject, body) VALUES ('moved', 'email', 'Order', 'Order {{ new.id }}');

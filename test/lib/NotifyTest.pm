@@ -22,7 +22,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(usleep time);
 
-our @EXPORT = qw(notify_cluster http_sink smtp_sink certificate wait_until wait_for_sql wait_for_drain configuration
+our @EXPORT = qw(notify_cluster http_sink smtp_sink provider_sink certificate wait_until wait_for_sql wait_for_drain configuration
   decode_json encode_json load_example movable_clock);
 
 my $lib = dirname(__FILE__);
@@ -99,7 +99,8 @@ sub configuration
 		SELECT to_jsonb(r) - 'problem' AS x FROM notify.rule r UNION ALL
 		SELECT to_jsonb(v) FROM notify.rule_version v UNION ALL SELECT to_jsonb(t) FROM notify.template t UNION ALL
 		SELECT to_jsonb(v) FROM notify.template_version v UNION ALL SELECT to_jsonb(s) - 'problem' FROM notify.source s UNION ALL
-		SELECT to_jsonb(c) FROM notify.category c UNION ALL SELECT to_jsonb(p) FROM notify.provider p UNION ALL
+		SELECT to_jsonb(c) FROM notify.category c UNION ALL SELECT to_jsonb(p) - 'problem' FROM notify.provider p UNION ALL
+		SELECT to_jsonb(p) - 'version' FROM notify.preset p UNION ALL
 		SELECT to_jsonb(r) FROM notify.recipient r UNION ALL SELECT to_jsonb(a) FROM notify.address a UNION ALL
 		SELECT to_jsonb(s) - 'problem' FROM notify.recipient_source s) AS q};
 }
@@ -139,6 +140,17 @@ sub http_sink
 	my (%opt) = @_;
 	my @tls = $opt{cert} ? ('--tls', $opt{cert}, $opt{key}) : ();
 	return NotifyTest::Sink->start('http', $opt{port}, @tls);
+}
+
+# Providers that check requests as the real ones do (provider_sink.py); with a
+# certificate over TLS, where they speak HTTP/2.
+sub provider_sink
+{
+	my (%opt) = @_;
+	my @tls = $opt{cert} ? ('--tls', $opt{cert}, $opt{key}) : ();
+	my $sink = NotifyTest::Sink->start('provider', $opt{port}, @tls);
+	@{$sink}{qw(cert tls)} = ($opt{cert}, scalar @tls);
+	return $sink;
 }
 
 # tls => none|starttls|required|implicit (makes a certificate unless given),
@@ -239,11 +251,12 @@ sub port { return $_[0]->{port}; }
 sub dir { return $_[0]->{dir}; }
 sub cert { return $_[0]->{cert}; }
 
-# http://127.0.0.1:PORT/path
+# http://127.0.0.1:PORT/path, https where it speaks TLS
 sub url
 {
 	my ($self, $path) = @_;
-	return "http://127.0.0.1:$self->{port}" . ($path // '/');
+	my $scheme = $self->{tls} ? 'https' : 'http';
+	return "$scheme://127.0.0.1:$self->{port}" . ($path // '/');
 }
 
 # Everything logged so far, oldest first; for http only of one path when given.
@@ -288,6 +301,11 @@ sub behave
 {
 	my ($self, $what) = @_;
 	my $bytes = NotifyTest::encode_json($what);
+	if ($self->{name} eq 'provider')
+	{
+		$self->put('script.json', $bytes);
+		return;
+	}
 	if ($self->{name} eq 'http')
 	{
 		$self->request('PUT', '/_behave', $bytes);
@@ -295,6 +313,15 @@ sub behave
 	}
 	PostgreSQL::Test::Utils::append_to_file("$self->{dir}/smtp.behave.new", $bytes);
 	rename "$self->{dir}/smtp.behave.new", "$self->{dir}/smtp.behave.json" or die $!;
+	return;
+}
+
+# Replace a file the sink reads.
+sub put
+{
+	my ($self, $name, $bytes) = @_;
+	PostgreSQL::Test::Utils::append_to_file("$self->{dir}/$name.new", $bytes);
+	rename "$self->{dir}/$name.new", "$self->{dir}/$name" or die $!;
 	return;
 }
 

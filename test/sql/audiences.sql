@@ -7,7 +7,7 @@ CREATE SCHEMA audiences;
 SET search_path = audiences, public;
 SET jit = off;
 
-INSERT INTO notify.provider (name, channel, adapter) VALUES ('inbox', 'inbox', 'inbox');
+INSERT INTO notify.provider (name, channel, preset) VALUES ('inbox', 'inbox', 'inbox');
 INSERT INTO notify.category (name, class, channels) VALUES ('news', 'marketing', '{inbox}');
 INSERT INTO notify.template (name, channel, body) VALUES ('hello', 'inbox', 'Hello {{ name }}');
 CREATE TABLE people (id text PRIMARY KEY, name text);

@@ -8,7 +8,7 @@ SET search_path = capture_replay, public;
 SET timezone = 'UTC';
 INSERT INTO notify.category (name, class, channels) VALUES ('capture replay', 'transactional', '{inbox}');
 INSERT INTO notify.template (name, channel, body) VALUES ('capture replay', 'inbox', 'x');
-INSERT INTO notify.provider (name, channel, adapter) VALUES ('capture replay', 'inbox', 'inbox');
+INSERT INTO notify.provider (name, channel, preset) VALUES ('capture replay', 'inbox', 'inbox');
 INSERT INTO notify.recipient (id) VALUES ('ann'), ('bob'), ('cid');
 CREATE PROCEDURE plan() LANGUAGE plpgsql AS $$
 BEGIN

@@ -12,7 +12,7 @@ CREATE SCHEMA capture_virtual;
 SET search_path = capture_virtual, public;
 INSERT INTO notify.category (name, class, channels) VALUES ('virtual', 'transactional', '{inbox}');
 INSERT INTO notify.template (name, channel, body) VALUES ('virtual', 'inbox', '{{ new.id }}'), ('told', 'inbox', '{{ new.total }} for {{ greeting }}');
-INSERT INTO notify.provider (name, channel, adapter) VALUES ('virtual', 'inbox', 'inbox');
+INSERT INTO notify.provider (name, channel, preset) VALUES ('virtual', 'inbox', 'inbox');
 INSERT INTO notify.recipient (id) VALUES ('ann');
 CREATE PROCEDURE plan() LANGUAGE plpgsql AS $$
 BEGIN

@@ -7,9 +7,14 @@ SET search_path = channel_test, pg_catalog;
 -- channel: letters over a real wire to a server that follows a script
 --
 -- letters are sent one after the other; \n in a script is CRLF on the wire
-CREATE FUNCTION exchange(adapter text, settings text, script text[], address text DEFAULT '',
+CREATE FUNCTION exchange_by(preset jsonb, settings text, script text[], address text, subject text, body text, html text, letters int,
+    at_most_once boolean, patience int) RETURNS text[] LANGUAGE c AS :'unit', 'test_exchange';
+CREATE FUNCTION row_of(preset text) RETURNS jsonb LANGUAGE sql AS
+    $$SELECT jsonb_strip_nulls(to_jsonb(p)) FROM notify.preset p WHERE p.name = row_of.preset$$;
+CREATE FUNCTION exchange(preset text, settings text, script text[], address text DEFAULT '',
     subject text DEFAULT NULL, body text DEFAULT NULL, html text DEFAULT NULL, letters int DEFAULT 1,
-    at_most_once boolean DEFAULT false, patience int DEFAULT 20000) RETURNS text[] LANGUAGE c AS :'unit', 'test_exchange';
+    at_most_once boolean DEFAULT false, patience int DEFAULT 20000) RETURNS text[] LANGUAGE sql AS
+    $$SELECT channel_test.exchange_by(channel_test.row_of(preset), settings, script, address, subject, body, html, letters, at_most_once, patience)$$;
 -- what differs from run to run is masked
 CREATE FUNCTION mask(text) RETURNS text LANGUAGE sql AS $$
     SELECT regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(regexp_replace(

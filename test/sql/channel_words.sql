@@ -8,6 +8,8 @@ SET search_path = channel_test, pg_catalog;
 --
 CREATE FUNCTION mime(from_name text, sender text, recipient text, reply_to text,
     subject text, body text, html text, date bigint) RETURNS text LANGUAGE c AS :'unit', 'test_mime';
+CREATE FUNCTION row_of(preset text) RETURNS jsonb LANGUAGE sql AS
+    $$SELECT coalesce((SELECT jsonb_strip_nulls(to_jsonb(p)) FROM notify.preset p WHERE p.name = row_of.preset), jsonb_build_object('engine', preset))$$;
 CREATE FUNCTION html(text) RETURNS text LANGUAGE c STRICT AS :'unit', 'test_html';
 CREATE FUNCTION http_class(int) RETURNS text LANGUAGE c STRICT AS :'unit', 'test_http_class';
 CREATE FUNCTION smtp_class(stage text, code int, reply text) RETURNS text LANGUAGE c STRICT AS :'unit', 'test_smtp_class';
@@ -111,10 +113,10 @@ SELECT sign(secret, 'id', 1, '') FROM unnest(ARRAY['whsec_', 'whsec_x', 'whsec_=
 
 -- providers as their rows are saved
 \set VERBOSITY default
-SELECT notify._check_provider('webhook', '{}');
-SELECT notify._check_provider('webhook', '{"url": "https://example.com/hook", "headers": {"X-Key": {"secret": "key"}, "Content-Type": "text/plain"}, "signing_secret": {"secret": "hook"}, "timeout_ms": 5000, "connect_timeout_ms": 1000, "ca_file": "/etc/ca.pem"}');
-SELECT notify._check_provider('inbox', '{}');
-SELECT notify._check_provider('smtp', '{"host": "localhost", "port": 2525, "tls": "none", "from": "Shop <shop@example.com>", "envelope_from": "<>", "reply_to": "help@example.com", "helo": "db1.example.com", "username": "u", "password": {"secret": "smtp"}, "timeout_ms": 1000}');
+SELECT notify._check_provider(row_of('webhook'), '{}');
+SELECT notify._check_provider(row_of('webhook'), '{"url": "https://example.com/hook", "headers": {"X-Key": {"secret": "key"}, "Content-Type": "text/plain"}, "signing_secret": {"secret": "hook"}, "timeout_ms": 5000, "connect_timeout_ms": 1000, "ca_file": "/etc/ca.pem"}');
+SELECT notify._check_provider(row_of('inbox'), '{}');
+SELECT notify._check_provider(row_of('smtp'), '{"host": "localhost", "port": 2525, "tls": "none", "from": "Shop <shop@example.com>", "envelope_from": "<>", "reply_to": "help@example.com", "helo": "db1.example.com", "username": "u", "password": {"secret": "smtp"}, "timeout_ms": 1000}');
 DO $$
 DECLARE
     bad record;
@@ -130,14 +132,14 @@ BEGIN
         ('webhook', '{"signing_secret": "whsec_not base64"}'), ('webhook', '{"timeout_ms": "5"}'), ('webhook', '{"timeout_ms": 0}'), ('webhook', '{"timeout_ms": 1.5}'), ('webhook', '{"timeout_ms": 1e30}'),
         ('smtp', '{}'), ('smtp', '{"host": "h"}'), ('smtp', '{"host": "h/x", "from": "a@b"}'), ('smtp', '{"host": "h", "from": "Shop"}'), ('smtp', '{"host": "h", "from": "Shop <a@b> x"}'), ('smtp', '{"host": "h", "from": "Shop\n <a@b>"}'), ('smtp', '{"host": "h", "from": "a@b", "tls": "yes"}'),
         ('smtp', '{"host": "h", "from": "a@b", "port": 70000}'), ('smtp', '{"host": "h", "from": "a@b", "username": "u"}'), ('smtp', '{"host": "h", "from": "a@b", "password": "p"}'), ('smtp', '{"host": "h", "from": "a@b", "tls": "starttls", "username": "u", "password": "p"}'),
-        ('smtp', '{"host": "h", "from": "a@b", "envelope_from": "x"}'), ('smtp', '{"host": "h", "from": "a@b", "helo": "a b"}')) AS v(adapter, settings)
+        ('smtp', '{"host": "h", "from": "a@b", "envelope_from": "x"}'), ('smtp', '{"host": "h", "from": "a@b", "helo": "a b"}')) AS v(preset, settings)
     LOOP
         BEGIN
-            PERFORM notify._check_provider(bad.adapter, bad.settings::jsonb);
-            RAISE NOTICE '% %: accepted', bad.adapter, bad.settings;
+            PERFORM notify._check_provider(channel_test.row_of(bad.preset), bad.settings::jsonb);
+            RAISE NOTICE '% %: accepted', bad.preset, bad.settings;
         EXCEPTION WHEN invalid_parameter_value THEN
             GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
-            RAISE NOTICE '% %: % | % | %', bad.adapter, bad.settings, sqlerrm, detail, hint;
+            RAISE NOTICE '% %: % | % | %', bad.preset, bad.settings, sqlerrm, detail, hint;
         END;
     END LOOP;
 END
@@ -145,7 +147,9 @@ $$;
 
 -- addresses
 SELECT notify._check_address('email', address) FROM unnest(ARRAY['a@b', 'ann.lee+shop@example.co.uk', 'o''brien@example.com', 'x@[192.0.2.1]', 'x@[IPv6:2001:db8::1]', 'a@xn--fiqs8s']) AS address;
-SELECT notify._check_address('webhook', 'https://example.com:8443/hook?a=b'), notify._check_address('webhook', 'http://[2001:db8::1]/'), notify._check_address('sms', '+8613800138000'), notify._check_address('inbox', 'ann');
+SELECT notify._check_address('webhook', 'https://example.com:8443/hook?a=b'), notify._check_address('webhook', 'http://[2001:db8::1]/'), notify._check_address('sms', '+8613800138000'), notify._check_address('inbox', 'ann'), notify._check_address('chat', '@ann 一'),
+    notify._check_address('push', 'bk3RNwTe3H0:CI2k_HHwgIpoDKCIZvvDMExUdFQ3P1'),
+    notify._check_address('webpush', '{"endpoint": "https://push.example.net/push/JzLQ3raZJfFBR0aqvOMsLrt54w4rJUsV", "expirationTime": null, "keys": {"p256dh": "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4", "auth": "BTBZMqHH6r4Tts7J_aSIgg"}}');
 DO $$
 DECLARE
     bad record;
@@ -156,7 +160,12 @@ BEGIN
         ('email', 'Ann <a@b>'), ('email', 'a@b,c@d'), ('email', E'a@b\r\nRCPT TO:<c@d>'), ('email', E'a@b\n'), ('email', 'a@b>'), ('email', 'ü@b'), ('email', 'a@bücher.example'), ('email', '"a b"@c'), ('email', 'a@[x]'), ('email', 'a@b@c'),
         ('email', repeat('a', 65) || '@b'), ('email', 'a@' || repeat('b', 64)), ('email', 'a@' || repeat('b.', 150) || 'c'),
         ('webhook', ''), ('webhook', 'mailto:a@b'), ('webhook', 'https://user:pw@example.com/'), ('webhook', 'https://example.com/' || repeat('x', 2048)), ('webhook', 'javascript:alert(1)'), ('webhook', 'file:///etc/passwd'),
-        ('sms', ''), ('sms', E'+1\n2')) AS v(channel, address)
+        ('sms', ''), ('sms', E'+1\n2'), ('sms', '13800138000'), ('sms', '+86 138 0013 8000'), ('sms', '+0441234567'), ('sms', '+12345'), ('sms', '+1234567890123456'),
+        ('push', ''), ('push', 'a b'), ('push', '{"endpoint": "https://push.example.net/"}'), ('push', 'a"b'), ('chat', E'a\nb'), ('chat', repeat('x', 4097)),
+        ('webpush', 'https://push.example.net/'), ('webpush', '{'), ('webpush', '[]'), ('webpush', '{"endpoint": "http://push.example.net/"}'), ('webpush', '{"endpoint": "https://push.example.net/ x"}'),
+        ('webpush', '{"endpoint": "https://push.example.net/"}'), ('webpush', '{"endpoint": "https://push.example.net/", "keys": {"p256dh": "BCVxsr7N", "auth": "BTBZMqHH6r4Tts7J_aSIgg"}}'),
+        ('webpush', '{"endpoint": "https://push.example.net/", "keys": {"p256dh": "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw5", "auth": "BTBZMqHH6r4Tts7J_aSIgg"}}'),
+        ('webpush', '{"endpoint": "https://push.example.net/", "keys": {"p256dh": "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4", "auth": "BTBZMqHH6r4Tts7J"}}')) AS v(channel, address)
     LOOP
         BEGIN
             PERFORM notify._check_address(bad.channel, bad.address);

@@ -27,8 +27,8 @@ END $$;
 
 INSERT INTO notify.category (name, class, channels) VALUES
 	('order', 'transactional', '{inbox,email}'), ('silent', 'transactional', NULL);
-INSERT INTO notify.provider (name, channel, adapter) VALUES ('inbox', 'inbox', 'inbox');
-INSERT INTO notify.provider (name, channel, adapter, settings) VALUES
+INSERT INTO notify.provider (name, channel, preset) VALUES ('inbox', 'inbox', 'inbox');
+INSERT INTO notify.provider (name, channel, preset, settings) VALUES
 	('mail', 'email', 'smtp', '{"host": "127.0.0.1", "from": "shop@shop.example"}');
 INSERT INTO notify.template (name, channel, locale, subject, body) VALUES
 	('placed', 'inbox', 'default', NULL, 'placed'), ('placed', 'email', 'default', 's', 'placed'),

@@ -27,9 +27,9 @@ CREATE VIEW latest AS
 
 INSERT INTO notify.category (name, class, channels, at_most_once) VALUES
 	('q', 'transactional', '{email}', false), ('code', 'critical', '{email}', true), ('news', 'marketing', '{email}', false);
-INSERT INTO notify.provider (name, channel, adapter, settings) VALUES
+INSERT INTO notify.provider (name, channel, preset, settings) VALUES
 	('mail', 'email', 'smtp', '{"host": "127.0.0.1", "from": "shop@shop.example"}');
-INSERT INTO notify.provider (name, channel, adapter) VALUES ('inbox', 'inbox', 'inbox');
+INSERT INTO notify.provider (name, channel, preset) VALUES ('inbox', 'inbox', 'inbox');
 INSERT INTO notify.template (name, channel, subject, body) VALUES
 	('hi', 'email', 's', 'Hi {{ recipient.name }}, {{ what }} {{ new.what }}'), ('hi', 'inbox', 's', 'Hi {{ what }}');
 INSERT INTO notify.recipient (id, name) VALUES ('ann', 'Ann'), ('bob', 'Bob');
@@ -184,7 +184,7 @@ SELECT (notify.content(message)).* FROM notify.delivery WHERE event = :id;
 SELECT notify.content(1);
 
 -- a provider that is switched off: its messages go to another, or wait
-INSERT INTO notify.provider (name, channel, adapter, settings, priority) VALUES
+INSERT INTO notify.provider (name, channel, preset, settings, priority) VALUES
 	('spare', 'email', 'smtp', '{"host": "127.0.0.1", "from": "shop@shop.example"}', 1);
 UPDATE notify.provider SET enabled = false WHERE name = 'mail';
 SELECT notify._reroute(1);

@@ -6,7 +6,7 @@ SET search_path = people, public;
 CREATE TABLE "Users" ("UserId" bigint PRIMARY KEY, "Full Name" text, "mail" text, "Phone""Nr" text,
 	lang varchar(20), "TZ" text, vip boolean, score numeric, avatar bytea, notes json, tags text[]);
 INSERT INTO "Users" VALUES
-	(1, 'Ann', 'ann@example.com', '+4711', 'en-GB', 'Europe/London', true, 4.5, '\x00', '{"a": "\u0000"}'),
+	(1, 'Ann', 'ann@example.com', '+4930123456', 'en-GB', 'Europe/London', true, 4.5, '\x00', '{"a": "\u0000"}'),
 	(2, 'Bob', 'not an address', NULL, 'nonsense!', 'Mars/Olympus', false, NULL, NULL, NULL),
 	(3, NULL, '', '  ', NULL, NULL, NULL, NULL, NULL, NULL);
 CREATE VIEW everybody AS
@@ -44,7 +44,7 @@ SELECT relation, id, name, addresses, attributes, problem FROM notify.recipient_
 INSERT INTO "Users" ("UserId", "Full Name", mail, lang) VALUES (4, 'Dora', 'dora@example.com', 'de'), (5, 'Eve', 'eve@', 'de');
 UPDATE "Users" SET mail = 'bob@example.com', lang = 'zh_Hans', "TZ" = 'Asia/Shanghai' WHERE "UserId" = 2;
 UPDATE "Users" SET mail = 'dora@example.org' WHERE "UserId" = 4;
-UPDATE "Users" SET mail = NULL, "Phone""Nr" = '+4712', vip = false WHERE "UserId" = 1;
+UPDATE "Users" SET mail = NULL, "Phone""Nr" = '+4930123457', vip = false WHERE "UserId" = 1;
 SELECT * FROM everybody;
 -- A good address replaced by a bad one: the old one is not used any more, the statement succeeds.
 UPDATE "Users" SET mail = E'dora@example.org\nBcc: x@example.com' WHERE "UserId" = 4;
@@ -213,7 +213,7 @@ DROP TABLE staff;
 INSERT INTO notify.category (name, class, channels) VALUES ('people', 'transactional', '{email}');
 INSERT INTO notify.template (name, channel, subject, body)
 	VALUES ('people', 'email', 'To {{ recipient.name }}', 'Marker {{ new.marker }}');
-INSERT INTO notify.provider (name, channel, adapter, settings)
+INSERT INTO notify.provider (name, channel, preset, settings)
 	VALUES ('people', 'email', 'smtp', '{"host": "127.0.0.1", "port": 2525, "tls": "none", "from": "a@example.com"}');
 CREATE TABLE visits (id int PRIMARY KEY, who bigint, marker text);
 SELECT notify.attach('visits', recipient => 'new.who');

@@ -133,7 +133,7 @@ DELETE FROM staff;
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN CASE WHEN NEW.mail ~ 'unwanted' THEN NULL ELSE NEW END; END $$;
 CREATE TRIGGER refuse BEFORE INSERT ON staff_b FOR EACH ROW EXECUTE FUNCTION refuse();
 INSERT INTO staff VALUES (41, 'a', 'unwanted@example.com'), (42, 'a', 'moves@example.com'), (43, 'a', 'unwanted2@example.com');
-INSERT INTO notify.address (recipient, channel, address) SELECT r.id, 'push', 'token of ' || r.id FROM notify.recipient r;
+INSERT INTO notify.address (recipient, channel, address) SELECT r.id, 'push', 'token-of-' || r.id FROM notify.recipient r;
 MERGE INTO staff s USING (VALUES (41, 'b'), (51, 'a'), (42, 'b'), (43, 'b')) AS v (id, office) ON s.id = v.id
 	WHEN MATCHED THEN UPDATE SET office = v.office WHEN NOT MATCHED THEN INSERT VALUES (v.id, v.office, 'other@example.com');
 SELECT id, addresses FROM people;

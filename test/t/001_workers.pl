@@ -67,7 +67,7 @@ is( $node->safe_psql('postgres', "SELECT DISTINCT usename FROM pg_stat_activity
 #
 my $http = http_sink();
 $node->safe_psql('postgres', qq{
-	INSERT INTO notify.provider (name, channel, adapter, settings)
+	INSERT INTO notify.provider (name, channel, preset, settings)
 	VALUES ('hook', 'webhook', 'webhook', '{"url": "@{[$http->url('/hook')]}"}');
 	INSERT INTO notify.category (name, class, channels) VALUES ('news', 'transactional', '{webhook}');
 	INSERT INTO notify.template (name, channel, body) VALUES ('hello', 'webhook', '{"hello": "world"}');

@@ -14,8 +14,8 @@ my $node = notify_cluster('dispatch',
 my $http = http_sink();
 
 $node->safe_psql('postgres', qq{
-	INSERT INTO notify.provider (name, channel, adapter, settings, max_attempts) VALUES ('hook', 'webhook', 'webhook', '{}', 2);
-	INSERT INTO notify.provider (name, channel, adapter) VALUES ('box', 'inbox', 'inbox');
+	INSERT INTO notify.provider (name, channel, preset, settings, max_attempts) VALUES ('hook', 'webhook', 'webhook', '{}', 2);
+	INSERT INTO notify.provider (name, channel, preset) VALUES ('box', 'inbox', 'inbox');
 	INSERT INTO notify.category (name, class, channels) VALUES ('news', 'transactional', '{webhook}');
 	INSERT INTO notify.category (name, class, channels, at_most_once) VALUES ('once', 'transactional', '{webhook}', true);
 	INSERT INTO notify.template (name, channel, body) VALUES ('hello', 'webhook', '{"n": {{ n }}}'), ('hello', 'inbox', 'Hello {{ n }}');
@@ -83,7 +83,7 @@ like(outcome($event, 'o.detail'), qr/^ambiguous: /, 'and says why');
 #
 $node->safe_psql('postgres', q{
 	INSERT INTO notify.secret VALUES ('gone', 'whsec_' || encode('0123456789abcdef01234567', 'base64'));
-	INSERT INTO notify.provider (name, channel, adapter, priority, settings)
+	INSERT INTO notify.provider (name, channel, preset, priority, settings)
 	VALUES ('signed', 'webhook', 'webhook', -1, '{"signing_secret": {"secret": "gone"}}')});
 verdict(send_to('ann', 6), 'sent', 'a provider with a secret works');
 $node->safe_psql('postgres', q{UPDATE notify.secret SET value = 'no key' WHERE name = 'gone'});

@@ -50,7 +50,7 @@ is( $node->safe_psql('postgres', q{
 # Queries
 #
 $node->safe_psql('postgres', q{
-	INSERT INTO notify.provider (name, channel, adapter) VALUES ('box', 'inbox', 'inbox');
+	INSERT INTO notify.provider (name, channel, preset) VALUES ('box', 'inbox', 'inbox');
 	INSERT INTO notify.category (name, class, channels) VALUES ('box', 'transactional', '{inbox}');
 	INSERT INTO notify.template (name, channel, body) VALUES ('hello', 'inbox', 'Hello');
 	INSERT INTO notify.recipient (id) VALUES ('ann');
@@ -118,7 +118,7 @@ my $sink = start_sink();
 $node->append_conf('postgresql.conf', "shared_preload_libraries = 'notify_pg'\n");
 $node->restart;
 $node->safe_psql('postgres', qq{
-	INSERT INTO notify.provider (name, channel, adapter, settings, max_attempts) VALUES
+	INSERT INTO notify.provider (name, channel, preset, settings, max_attempts) VALUES
 		('hook', 'webhook', 'webhook', '{"timeout_ms": 60000}', 2),
 		('mail', 'email', 'smtp', '{"host": "127.0.0.1", "port": $sink->{smtp}, "tls": "none", "from": "a\@shop.example"}', 2);
 	INSERT INTO notify.category (name, class, channels, at_most_once) VALUES

@@ -20,7 +20,7 @@ sql(q{
 	CREATE TABLE app.visits (id int PRIMARY KEY, who int, marker text);
 	INSERT INTO notify.category (name, class, channels) VALUES ('c', 'transactional', '{webhook,inbox}');
 	INSERT INTO notify.template (name, channel, body) VALUES ('t', 'webhook', '{{ new.marker }}'), ('t', 'inbox', '{{ new.marker }}');
-	INSERT INTO notify.provider (name, channel, adapter) VALUES ('inbox', 'inbox', 'inbox'), ('hook', 'webhook', 'webhook');
+	INSERT INTO notify.provider (name, channel, preset) VALUES ('inbox', 'inbox', 'inbox'), ('hook', 'webhook', 'webhook');
 	SELECT notify.attach_recipients('app."Users"', 'Id', name => 'Name', addresses => '{"webhook": "Hook"}');
 	SELECT notify.attach('app.visits', recipient => 'new.who');
 	INSERT INTO notify.rule (name, source, template, category) VALUES ('r', 'app.visits', 't', 'c');

@@ -22,7 +22,7 @@ my $node = notify_cluster('kill', conf => "restart_after_crash = on\nnotify_pg.m
 my $http = http_sink();
 
 $node->safe_psql('postgres', qq{
-	INSERT INTO notify.provider (name, channel, adapter, settings)
+	INSERT INTO notify.provider (name, channel, preset, settings)
 	VALUES ('hook', 'webhook', 'webhook', '{"url": "@{[$http->url('/hook')]}"}'), ('box', 'inbox', 'inbox', '{}');
 	INSERT INTO notify.category (name, class, channels) VALUES ('jobs', 'transactional', '{webhook}');
 	INSERT INTO notify.template (name, channel, body)

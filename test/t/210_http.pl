@@ -33,7 +33,7 @@ my $fast = http_sink();
 
 $node->safe_psql('postgres', qq{
 	INSERT INTO notify.secret VALUES ('hook_key', 'whsec_$whsec'), ('api_token', '$token');
-	INSERT INTO notify.provider (name, channel, adapter, max_attempts, settings)
+	INSERT INTO notify.provider (name, channel, preset, max_attempts, settings)
 	VALUES ('hook', 'webhook', 'webhook', 2, '{"timeout_ms": 3000, "connect_timeout_ms": 3000,
 		"signing_secret": {"secret": "hook_key"}, "headers": {"X-Token": {"secret": "api_token"}}}');
 	INSERT INTO notify.category (name, class, channels) VALUES ('news', 'transactional', '{webhook}');
@@ -279,7 +279,7 @@ wait_for_status('wait20', 'sent', 'and sent, late or not');
 sub provider
 {
 	my ($name, $priority, $url) = @_;
-	return qq{INSERT INTO notify.provider (name, channel, adapter, priority, settings)
+	return qq{INSERT INTO notify.provider (name, channel, preset, priority, settings)
 		VALUES ('$name', 'webhook', 'webhook', $priority, '{"url": "$url", "timeout_ms": 120000}');};
 }
 

@@ -43,7 +43,7 @@ sql(qq{
 		('hello', 'email', 'Grüße an {{ recipient.name }} ✓: "您好", sagte er – {{ n }}', '{{ text }}', '<p>{{ text }}</p>'),
 		('note', 'email', 'Note', 'Hello', NULL);
 	INSERT INTO notify.template (name, channel, body) VALUES ('note', 'webhook', '{}');
-	INSERT INTO notify.provider (name, channel, adapter, settings)
+	INSERT INTO notify.provider (name, channel, preset, settings)
 	VALUES ('hook', 'webhook', 'webhook', '{"url": "@{[$http->url('/hook')]}"}');
 	INSERT INTO notify.recipient (id) VALUES ('hooked');
 });
@@ -59,7 +59,7 @@ sub provider
 		timeout_ms => 3000, %$settings });
 	utf8::decode($json);
 	my %columns = (max_attempts => 2, %{ $more // {} });
-	return "INSERT INTO notify.provider (name, channel, adapter, priority, settings, @{[join ', ', sort keys %columns]}) "
+	return "INSERT INTO notify.provider (name, channel, preset, priority, settings, @{[join ', ', sort keys %columns]}) "
 	  . "VALUES ('$name', 'email', 'smtp', $rank, '$json', @{[join ', ', map { $columns{$_} } sort keys %columns]});";
 }
 

@@ -33,7 +33,7 @@ sub set_up
 	my ($database) = @_;
 	$node->safe_psql($database, qq{
 		CREATE EXTENSION notify_pg;
-		INSERT INTO notify.provider (name, channel, adapter, settings)
+		INSERT INTO notify.provider (name, channel, preset, settings)
 		VALUES ('hook', 'webhook', 'webhook', '{"url": "@{[$http->url("/$database")]}"}'), ('box', 'inbox', 'inbox', '{}');
 		INSERT INTO notify.category (name, class, channels) VALUES ('items', 'transactional', '{webhook,inbox}');
 		INSERT INTO notify.template (name, channel, body)

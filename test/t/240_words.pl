@@ -11,7 +11,7 @@ use Test::More;
 my $node = notify_cluster('words');
 
 $node->safe_psql('postgres', q{
-	INSERT INTO notify.provider (name, channel, adapter) VALUES ('box', 'inbox', 'inbox');
+	INSERT INTO notify.provider (name, channel, preset) VALUES ('box', 'inbox', 'inbox');
 	INSERT INTO notify.category (name, class, channels) VALUES ('news', 'transactional', '{inbox}');
 	INSERT INTO notify.recipient (id) VALUES ('ann');
 	INSERT INTO notify.partial (name, body) VALUES ('inner', 'one'), ('outer', '<{% render "inner" %}{{ n }}>');

@@ -24,7 +24,7 @@ my $schema = q{
 };
 
 my $rules = q{
-	INSERT INTO notify.provider (name, channel, adapter) VALUES ('box', 'inbox', 'inbox');
+	INSERT INTO notify.provider (name, channel, preset) VALUES ('box', 'inbox', 'inbox');
 	INSERT INTO notify.category (name, class, channels) VALUES ('news', 'transactional', '{inbox}');
 	INSERT INTO notify.template (name, channel, body) VALUES ('news', 'inbox', 'x {{ new.id }}');
 	INSERT INTO notify.recipient (id) VALUES ('ann');

@@ -25,7 +25,9 @@ $a->safe_psql('shop', qq{
 	GRANT ALL ON orders TO author;
 	INSERT INTO notify.secret VALUES ('key', 'whsec_cGxhbnRlZF9zZWNyZXRfbWFya2Vy');
 	INSERT INTO notify.category (name, class, channels) VALUES ('c', 'transactional', '{webhook}');
-	INSERT INTO notify.provider (name, channel, adapter, settings) VALUES ('hook', 'webhook', 'webhook',
+	INSERT INTO notify.preset (name, channel, settings, url, body) VALUES ('own', 'sms', '{"key": {"required": true}}', 'https://own.example/', '{"to": {{ address | json }}}');
+	INSERT INTO notify.provider (name, preset, settings) VALUES ('own', 'own', '{"key": "k"}');
+	INSERT INTO notify.provider (name, channel, preset, settings) VALUES ('hook', 'webhook', 'webhook',
 		'{"url": "@{[$http->url('/hook')]}", "signing_secret": {"secret": "key"}}');
 	INSERT INTO notify.template (name, channel, body) VALUES ('t', 'webhook', 'order {{ new.id }} {{ new.status }}');
 	INSERT INTO notify.recipient (id) VALUES ('ann');

@@ -15,7 +15,7 @@ $node->safe_psql('postgres', q{
 	CREATE EXTENSION notify_pg;
 	CREATE TABLE orders (id int PRIMARY KEY, customer text);
 	INSERT INTO notify.category (name, class, channels) VALUES ('c', 'transactional', '{inbox}');
-	INSERT INTO notify.provider (name, channel, adapter) VALUES ('inbox', 'inbox', 'inbox');
+	INSERT INTO notify.provider (name, channel, preset) VALUES ('inbox', 'inbox', 'inbox');
 	INSERT INTO notify.template (name, channel, body) VALUES ('t', 'inbox', 'order {{ new.id }}');
 	INSERT INTO notify.recipient (id) VALUES ('ann');
 	SELECT notify.attach('orders', 'new.customer');

@@ -26,7 +26,7 @@ my $tables = q{
 	CREATE TABLE users (id text PRIMARY KEY, mail text)};
 my $configured = qq{
 	INSERT INTO notify.category (name, class, channels) VALUES ('c', 'transactional', '{webhook}');
-	INSERT INTO notify.provider (name, channel, adapter, settings) VALUES ('hook', 'webhook', 'webhook', '{"url": "@{[$http->url('/hook')]}"}');
+	INSERT INTO notify.provider (name, channel, preset, settings) VALUES ('hook', 'webhook', 'webhook', '{"url": "@{[$http->url('/hook')]}"}');
 	INSERT INTO notify.template (name, channel, body) VALUES ('t', 'webhook', '{{ event.source }} {{ new.id }} of {{ new.customer }}');
 	SELECT notify.attach('orders', 'new.customer'), notify.attach('app.payment', 'new.customer'),
 		notify.attach_recipients('users', 'id', addresses => '{"email": "mail"}');

@@ -35,7 +35,7 @@ sql($old, 'shop_owner', qq{
 	GRANT TRIGGER ON orders TO author;
 	INSERT INTO notify.secret VALUES ('smtp_password', 'cGxhbnRlZF9zZWNyZXRfbWFya2Vy');
 	INSERT INTO notify.category (name, class, channels) VALUES ('c', 'transactional', '{webhook}');
-	INSERT INTO notify.provider (name, channel, adapter, settings) VALUES ('hook', 'webhook', 'webhook',
+	INSERT INTO notify.provider (name, channel, preset, settings) VALUES ('hook', 'webhook', 'webhook',
 		'{"url": "@{[$http->url('/hook')]}", "headers": {"X-Key": {"secret": "smtp_password"}}}');
 	INSERT INTO notify.partial (name, body) VALUES ('sign', 'the shop'), ('all', '{% render "sign" %}');
 	INSERT INTO notify.template (name, channel, body) VALUES ('t', 'webhook', 'order {{ new.id }} {% render "all" %}');

@@ -1,5 +1,5 @@
 # A dump whose rows do not fit: a rule's column is gone, a template uses a filter
-# of a newer version, a provider an adapter, a category a channel; this machine
+# of a newer version, a provider a preset, a category a channel; this machine
 # does not know a time zone and takes an address for none. It is a good dump,
 # doctored.
 # Would catch: a restore that errors, or loses a whole table for one row; a problem
@@ -22,7 +22,7 @@ $node->safe_psql('shop', qq{
 	CREATE TABLE orders (id int PRIMARY KEY, customer text);
 	CREATE TABLE users (id text PRIMARY KEY, mail text);
 	INSERT INTO notify.category (name, class, channels) VALUES ('c', 'transactional', '{webhook}'), ('other', 'marketing', '{push}');
-	INSERT INTO notify.provider (name, channel, adapter, settings) VALUES
+	INSERT INTO notify.provider (name, channel, preset, settings) VALUES
 		('hook', 'webhook', 'webhook', '{"url": "@{[$http->url('/hook')]}"}'), ('spare', 'inbox', 'inbox', '{}');
 	INSERT INTO notify.partial (name, body) VALUES ('sign', 'the shop');
 	INSERT INTO notify.template (name, channel, body) VALUES ('t', 'webhook', 'order {{ new.id | plus: 0 }} {% render "sign" %}'),
@@ -66,14 +66,14 @@ wait_for_sql($node, q{SELECT state, (SELECT count(*) FROM notify.rule WHERE prob
 my $status = copy('SELECT problems FROM notify.status()');
 like($status, $_, "status() tells: $_")
   for qr/rule r: column .*gone.* does not exist/, qr/rule idle: function nosuch\(integer\) does not exist/, qr/rule writes: template \\"letter\\" does not exist/,
-  qr/source public\.orders: column \\"lost\\"/, qr/template t .*sparkle/, qr/provider hook: adapter \\"pigeon\\"/,
+  qr/source public\.orders: column \\"lost\\"/, qr/template t .*sparkle/, qr/provider hook: preset \\"pigeon\\"/,
   qr/category other: unknown channel \\"hologram\\"/, qr/partial sign: .*nosuch/, qr/users table public\.users: column \\"post\\"/;
 
 my $wrong = refuses('all of it');
 like($wrong, $_, "arm() tells: $_")
   for qr/^rule r: column .*gone.* does not exist$/m, qr/^rule idle: function nosuch\(integer\) does not exist$/m, qr/^rule writes: template "letter" does not exist$/m,
   qr/^source public\.orders: column "lost" of table public\.orders does not exist$/m, qr/^template t \(webhook, default\): body: .*sparkle/m,
-  qr/^provider hook: adapter "pigeon" cannot serve channel "webhook"$/m, qr/^category other: unknown channel "hologram"$/m,
+  qr/^provider hook: preset "pigeon" does not exist$/m, qr/^category other: unknown channel "hologram"$/m,
   qr/^partial sign: .*nosuch/m;
 
 # Mended one by one
@@ -87,11 +87,11 @@ mend('rule writes', q{DELETE FROM notify.rule WHERE name = 'writes'});
 mend('partial', q{UPDATE notify.partial SET body = 'the shop'});
 mend('template', q{UPDATE notify.template SET body = 'order {{ new.id }} {% render "sign" %}' WHERE name = 't'});
 mend('category', q{UPDATE notify.category SET channels = '{push}' WHERE name = 'other'});
-is(refuses('the last'), 'provider hook: adapter "pigeon" cannot serve channel "webhook"', 'the provider is left');
+is(refuses('the last'), 'provider hook: preset "pigeon" does not exist', 'the provider is left');
 copy(q{UPDATE notify.provider SET enabled = false WHERE name = 'hook'});
 copy('SELECT notify.arm()');
 is(copy('SELECT notify._held() IS NULL'), 't', 'a provider that is switched off is no obstacle');
-copy(qq{UPDATE notify.provider SET enabled = true, adapter = 'webhook' WHERE name = 'hook'});
+copy(qq{UPDATE notify.provider SET enabled = true, preset = 'webhook' WHERE name = 'hook'});
 copy('INSERT INTO orders VALUES (8, $$ann$$)');
 wait_for_drain($node, 'copy');
 is(join(',', sort map { $_->{body} } $http->entries('/hook')), 'order 8 the shop', 'and then it sends what it should');

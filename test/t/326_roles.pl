@@ -125,7 +125,7 @@ sub set_up
 	$node->safe_psql($db, qq{
 		CREATE TABLE orders (id int PRIMARY KEY, customer text);
 		INSERT INTO notify.category (name, class, channels) VALUES ('c', 'transactional', '{webhook}');
-		INSERT INTO notify.provider (name, channel, adapter, settings) VALUES ('hook', 'webhook', 'webhook', '{"url": "@{[$http->url("/$db")]}"}');
+		INSERT INTO notify.provider (name, channel, preset, settings) VALUES ('hook', 'webhook', 'webhook', '{"url": "@{[$http->url("/$db")]}"}');
 		INSERT INTO notify.template (name, channel, body) VALUES ('t', 'webhook', '{{ new.id }}');
 		INSERT INTO notify.recipient (id) VALUES ('ann');
 		SELECT notify.attach('orders', 'new.customer');

@@ -25,7 +25,7 @@ $node->safe_psql('shop', qq{
 	CREATE EXTENSION notify_pg;
 	CREATE TABLE orders (id int PRIMARY KEY, customer text);
 	INSERT INTO notify.category (name, class, channels) VALUES ('c', 'transactional', '{webhook}');
-	INSERT INTO notify.provider (name, channel, adapter, settings) VALUES ('hook', 'webhook', 'webhook', '{"url": "@{[$http->url('/hook')]}"}');
+	INSERT INTO notify.provider (name, channel, preset, settings) VALUES ('hook', 'webhook', 'webhook', '{"url": "@{[$http->url('/hook')]}"}');
 	INSERT INTO notify.template (name, channel, body) VALUES ('t', 'webhook', '{{ new.id }}');
 	INSERT INTO notify.recipient (id) VALUES ('ann'), ('slow');
 	INSERT INTO notify.address (recipient, channel, address) VALUES ('slow', 'webhook', '@{[$http->url('/stall')]}');

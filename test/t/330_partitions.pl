@@ -15,7 +15,7 @@ my $node = notify_cluster('main', conf => "log_lock_waits = on\ndeadlock_timeout
 $node->safe_psql('postgres', q{
 	CREATE TABLE orders (id serial PRIMARY KEY, customer text);
 	INSERT INTO notify.category (name, class, channels) VALUES ('c', 'transactional', '{inbox}');
-	INSERT INTO notify.provider (name, channel, adapter) VALUES ('inbox', 'inbox', 'inbox');
+	INSERT INTO notify.provider (name, channel, preset) VALUES ('inbox', 'inbox', 'inbox');
 	INSERT INTO notify.template (name, channel, body) VALUES ('t', 'inbox', 'order {{ new.id }}');
 	INSERT INTO notify.recipient (id) VALUES ('ann');
 	SELECT notify.attach('orders', 'new.customer');

@@ -21,7 +21,7 @@ my $chunk = 500;    # notify_pg.batch_size
 my $node = notify_cluster('large', conf => "max_wal_size = 4GB\n");
 $node->safe_psql('postgres', q{
 	INSERT INTO notify.category (name, class, channels) VALUES ('c', 'transactional', '{inbox}');
-	INSERT INTO notify.provider (name, channel, adapter) VALUES ('inbox', 'inbox', 'inbox');
+	INSERT INTO notify.provider (name, channel, preset) VALUES ('inbox', 'inbox', 'inbox');
 	INSERT INTO notify.template (name, channel, body) VALUES ('t', 'inbox', 'order {{ new.id }}');
 	INSERT INTO notify.recipient (id) VALUES ('ann');
 	CREATE TABLE orders (id serial PRIMARY KEY, customer text, kind text);

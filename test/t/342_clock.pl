@@ -22,8 +22,8 @@ my $node = $clock->under(sub {
 });
 $node->safe_psql('postgres', qq{
 	INSERT INTO notify.category (name, class, channels) VALUES ('c', 'transactional', '{inbox}');
-	INSERT INTO notify.provider (name, channel, adapter) VALUES ('inbox', 'inbox', 'inbox');
-	INSERT INTO notify.provider (name, channel, adapter, settings) VALUES
+	INSERT INTO notify.provider (name, channel, preset) VALUES ('inbox', 'inbox', 'inbox');
+	INSERT INTO notify.provider (name, channel, preset, settings) VALUES
 		('hook', 'webhook', 'webhook', '{"url": "@{[$http->url('/slow?ms=2500')]}", "timeout_ms": 30000}');
 	INSERT INTO notify.template (name, channel, body) VALUES ('t', 'inbox', '{{ new.id }}');
 	INSERT INTO notify.recipient (id) VALUES ('ann');

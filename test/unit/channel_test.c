@@ -18,10 +18,17 @@
 
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
+#include "channel/auth.h"
 #include "channel/channel.h"
 #include "channel/classify.h"
 #include "channel/mime.h"
+#include "channel/preset.h"
+#include "channel/request.h"
+#include "channel/scope.h"
+#include "channel/settings.h"
 #include "channel/sign.h"
+#include "channel/token.h"
+#include "channel/webpush.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "net/guard.h"
@@ -44,6 +51,10 @@ PG_FUNCTION_INFO_V1(test_guard);
 PG_FUNCTION_INFO_V1(test_guard_error);
 PG_FUNCTION_INFO_V1(test_open_guard);
 PG_FUNCTION_INFO_V1(test_sign);
+PG_FUNCTION_INFO_V1(test_auth);
+PG_FUNCTION_INFO_V1(test_jwt);
+PG_FUNCTION_INFO_V1(test_check_jwt);
+PG_FUNCTION_INFO_V1(test_webpush);
 PG_FUNCTION_INFO_V1(test_exchange);
 PG_FUNCTION_INFO_V1(test_bench);
 
@@ -177,6 +188,99 @@ test_sign(PG_FUNCTION_ARGS)
 		PG_RETURN_NULL();
 	PG_RETURN_TEXT_P(cstring_to_text(sign_webhook(key, length, text_argument(fcinfo, 1),
 												  PG_GETARG_INT64(2), body, strlen(body))));
+}
+
+static Datum
+put_line(ArrayBuildState **lines, char *line)
+{
+	*lines = accumArrayResult(*lines, CStringGetTextDatum(line), false, TEXTOID,
+							  CurrentMemoryContext);
+	return (Datum) 0;
+}
+
+/* Header lines from a JSON object of names and values */
+static void
+add_headers(Request *request, Jsonb *headers)
+{
+	Settings	settings = {"test", headers, false};
+	JsonbIterator *it = JsonbIteratorInit(&headers->root);
+	JsonbIteratorToken token;
+	JsonbValue	item;
+
+	while ((token = JsonbIteratorNext(&it, &item, true)) != WJB_DONE)
+		if (token == WJB_KEY)
+		{
+			char	   *name = pnstrdup(item.val.string.val, item.val.string.len);
+
+			request_header(request, name, settings_string(&settings, name));
+		}
+}
+
+/*
+ * auth(auth jsonb, method, url, headers jsonb, body, now int8, id, nonce)
+ * returns text[]: the URL and the header lines when it is signed
+ */
+Datum
+test_auth(PG_FUNCTION_ARGS)
+{
+	PieceNames	names = {"test", NULL, 0};
+	Jsonb	   *settings = text_to_json("{}", 2);
+	Auth	   *auth = auth_read(&names, &PG_GETARG_JSONB_P(0)->root, false);
+	Request		request = {0};
+	AuthSubject subject = {settings, NULL, &request};
+	ArrayBuildState *lines = NULL;
+	struct curl_slist *node;
+
+	request.method = text_argument(fcinfo, 1);
+	request.url = text_argument(fcinfo, 2);
+	add_headers(&request, PG_GETARG_JSONB_P(3));
+	request.body = text_argument(fcinfo, 4);
+	request.length = strlen(request.body);
+	request.now_ms = PG_GETARG_INT64(5) * 1000;
+	request.id = text_argument(fcinfo, 6);
+	request.nonce = text_argument(fcinfo, 7);
+	auth_open(auth, settings);
+	auth_sign(auth, &subject);
+	put_line(&lines, pstrdup(request.url));
+	for (node = request.headers; node; node = node->next)
+		put_line(&lines, node->data);
+	PG_RETURN_DATUM(makeArrayResult(lines, CurrentMemoryContext));
+}
+
+/* jwt(pem, algorithm, header, claims) */
+Datum
+test_jwt(PG_FUNCTION_ARGS)
+{
+	char	   *algorithm = text_argument(fcinfo, 1);
+	SignKey    *key = sign_read_key(text_argument(fcinfo, 0), algorithm);
+
+	if (key == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(sign_jwt(key, algorithm, text_argument(fcinfo, 2),
+											  text_argument(fcinfo, 3))));
+}
+
+/* check_jwt(public pem, token) */
+Datum
+test_check_jwt(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(sign_check_jwt(text_argument(fcinfo, 0), text_argument(fcinfo, 1)));
+}
+
+/* webpush(address, sender, salt, text) returns the body in base64url */
+Datum
+test_webpush(PG_FUNCTION_ARGS)
+{
+	char	   *text = text_argument(fcinfo, 3);
+	WebpushKeys keys;
+	SignBytes	body;
+	size_t		length;
+
+	webpush_read_subscription(text_argument(fcinfo, 0), &keys);
+	keys.sender = sign_p256_key(sign_base64url_decode(text_argument(fcinfo, 1), &length), keys.sender_point);
+	memcpy(keys.salt, sign_base64url_decode(text_argument(fcinfo, 2), &length), sizeof(keys.salt));
+	body = webpush_encrypt(&keys, text, strlen(text));
+	PG_RETURN_TEXT_P(cstring_to_text(sign_base64url(body.data, body.length)));
 }
 
 /*
@@ -428,16 +532,8 @@ settings_with_port(char *settings, int port)
 											  CStringGetDatum(TextDatumGetCString(filled))));
 }
 
-static Datum
-put_line(ArrayBuildState **lines, char *line)
-{
-	*lines = accumArrayResult(*lines, CStringGetTextDatum(line), false, TEXTOID,
-							  CurrentMemoryContext);
-	return (Datum) 0;
-}
-
 /*
- * exchange(adapter, settings text, script text[], address, subject, body,
+ * exchange(preset jsonb, settings text, script text[], address, subject, body,
  * html, letters int, at_most_once, patience int) returns text[]: a line for
  * each letter, one about the connections, one about the time, and what the
  * server was sent.  A letter is abandoned after patience ms.
@@ -455,12 +551,12 @@ test_exchange(PG_FUNCTION_ARGS)
 
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(2), TEXTOID, -1, false, TYPALIGN_INT,
 					  &script.steps, NULL, &script.count);
-	script.smtp = strcmp(text_argument(fcinfo, 0), "smtp") == 0;
+	script.smtp = strcmp(preset_engine(PG_GETARG_JSONB_P(0)), "smtp") == 0;
 	initStringInfo(&script.in);
 	initStringInfo(&script.transcript);
 	listen_on_loopback(&script);
 	mux = mux_create(10);
-	provider = provider_open("test", text_argument(fcinfo, 0),
+	provider = provider_open("test", PG_GETARG_JSONB_P(0),
 							 settings_with_port(text_argument(fcinfo, 1), script.port),
 							 CurrentMemoryContext);
 	for (i = 0; i < PG_GETARG_INT32(7); i++)
@@ -518,7 +614,7 @@ finish_some(Mux *mux, int64 *good, MemoryContext *cxts, int *spare)
 	return count;
 }
 
-/* bench(adapter, settings jsonb, address, letters int, in_flight int) returns text */
+/* bench(preset jsonb, settings jsonb, address, letters int, in_flight int) returns text */
 Datum
 test_bench(PG_FUNCTION_ARGS)
 {
@@ -526,7 +622,7 @@ test_bench(PG_FUNCTION_ARGS)
 	int			in_flight = PG_GETARG_INT32(4);
 	char	   *address = text_argument(fcinfo, 2);
 	MemoryContext *cxts = palloc(sizeof(MemoryContext) * in_flight);
-	Provider   *provider = provider_open("bench", text_argument(fcinfo, 0),
+	Provider   *provider = provider_open("bench", PG_GETARG_JSONB_P(0),
 										 PG_GETARG_JSONB_P(1), CurrentMemoryContext);
 	Mux		   *mux = mux_create(in_flight);
 	int64		start = wire_clock();

@@ -1,0 +1,131 @@
+/*
+ * preset.sql
+ *		Providers' protocols as data.
+ *
+ * A preset is what a channel's provider wants on the wire. Its engine is in C
+ * (src/channel): http, smtp, inbox. Those the extension brings (presets.sql)
+ * are its own: they change with its version and are in no dump. Users add
+ * theirs by INSERT, or copy one and change it.
+ */
+CREATE SEQUENCE notify.preset_version_seq;
+COMMENT ON SEQUENCE notify.preset_version_seq IS 'Numbers of preset.version.';
+
+CREATE TABLE notify.preset (
+	name		text PRIMARY KEY CHECK (name <> ''),
+	channel		text NOT NULL,
+	engine		text NOT NULL DEFAULT 'http',
+	description	text NOT NULL DEFAULT '',
+	settings	jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(settings) = 'object'),
+	addressed	boolean NOT NULL DEFAULT true,
+	http_version text NOT NULL DEFAULT '1.1' CHECK (http_version IN ('1.1', '2')),
+	method		text NOT NULL DEFAULT 'POST' CHECK (method IN ('GET', 'POST', 'PUT', 'PATCH', 'DELETE')),
+	url			text,
+	hosts		text[],
+	headers		jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(headers) = 'object'),
+	body		text,
+	auth		jsonb CHECK (jsonb_typeof(auth) = 'object'),
+	success		jsonb CHECK (jsonb_typeof(success) IN ('object', 'array')),
+	reference	jsonb CHECK (jsonb_typeof(reference) = 'object'),
+	errors		jsonb NOT NULL DEFAULT '[]' CHECK (jsonb_typeof(errors) = 'array'),
+	retry_after	text,
+	rate		numeric CHECK (rate > 0),
+	receipt		jsonb CHECK (jsonb_typeof(receipt) = 'object'),
+	shipped		boolean NOT NULL DEFAULT false,
+	version		bigint NOT NULL DEFAULT 0
+);
+
+COMMENT ON TABLE notify.preset IS
+'Providers'' protocols: what a request looks like, how it is signed, what an answer means. Checked when saved, also by writing a request from hostile words. Add yours with INSERT; those with shipped = true belong to the extension. url, headers, body and auth are Liquid over message, address, settings, request (docs/channels.md).';
+COMMENT ON COLUMN notify.preset.name IS 'The name providers use.';
+COMMENT ON COLUMN notify.preset.channel IS 'The channel it serves.';
+COMMENT ON COLUMN notify.preset.engine IS 'What runs it: http, smtp or inbox. The columns from http_version to retry_after are for http.';
+COMMENT ON COLUMN notify.preset.description IS 'What it is, and the page of the provider''s documentation it follows.';
+COMMENT ON COLUMN notify.preset.settings IS
+'The settings a provider gives, by name: {"kind", "required", "secret", "default", "description"}. kind: string (the default), text (may have line breaks), url, json (text of an object, or the object), integer, strings (object of strings), list (array of strings). secret: its value is shown nowhere. http adds headers, hosts, ca_file, timeout_ms and connect_timeout_ms.';
+COMMENT ON COLUMN notify.preset.addressed IS 'Whether a message needs its recipient''s address; false where the provider''s settings say where everything goes, as with a chat robot.';
+COMMENT ON COLUMN notify.preset.http_version IS '1.1; or 2, over TLS.';
+COMMENT ON COLUMN notify.preset.method IS 'GET, POST, PUT, PATCH or DELETE.';
+COMMENT ON COLUMN notify.preset.url IS 'Liquid. NULL: the address when it is of one of hosts, else the setting url.';
+COMMENT ON COLUMN notify.preset.hosts IS 'Hosts that a message may choose, "*.example.com" for all below one, "*" for any. NULL: a message changes neither scheme nor host nor port. A provider''s setting hosts replaces it.';
+COMMENT ON COLUMN notify.preset.headers IS 'Names and values (Liquid). One that comes out empty is left out; one with a line break is an error of the message. Content-Type is application/json unless said.';
+COMMENT ON COLUMN notify.preset.body IS 'Liquid; write words with | json, in forms with | url_encode. NULL: the template''s body, or {"type", "timestamp", "data"} without a template.';
+COMMENT ON COLUMN notify.preset.auth IS
+'{"scheme": ..., parameters, Liquid}. basic: username, password. bearer: token. standard_webhooks: secret. hmac: key, message, algorithm (sha256), encoding (base64), key_encoding (text), and where it goes: header, query (names and values, which see signature), or signature in the body. jwt_es256: key, key_id, issuer, audience. oauth2_jwt_bearer (RFC 7523): key, issuer, token_url, scope, audience, key_id. acs3: access_key_id, access_key_secret, security_token. tc3: secret_id, secret_key, service. sigv4: access_key_id, secret_access_key, region, service, session_token. NULL: none.';
+COMMENT ON COLUMN notify.preset.success IS
+'{"status": 200, "path": jsonpath, "match": regular expression}, or an array of such; any of them. status is a number, "2xx" or "200-299"; path must find something other than false and null; with match its text must match. NULL: status 200 to 299.';
+COMMENT ON COLUMN notify.preset.reference IS 'Where the provider''s id of a message is: {"path": jsonpath}, {"header": name or names} or {"match": regular expression over the body}. NULL: nowhere.';
+COMMENT ON COLUMN notify.preset.errors IS
+'What refusals mean: an array of tests as in success, each with a class: retry, defer, permanent_message, permanent_recipient, provider_down, auth. The first that holds counts; without one the HTTP status decides.';
+COMMENT ON COLUMN notify.preset.retry_after IS 'jsonpath to the seconds to wait. NULL: only the header Retry-After.';
+COMMENT ON COLUMN notify.preset.rate IS 'Requests a second the provider takes unless agreed otherwise; NULL: not known.';
+COMMENT ON COLUMN notify.preset.receipt IS 'How to read the provider''s delivery reports.';
+COMMENT ON COLUMN notify.preset.shipped IS 'It belongs to the extension: not to be changed, and in no dump.';
+COMMENT ON COLUMN notify.preset.version IS 'A new number with each save.';
+
+CREATE FUNCTION notify._check_preset(preset jsonb) RETURNS void
+	LANGUAGE c STABLE STRICT PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'notify_check_preset';
+COMMENT ON FUNCTION notify._check_preset(jsonb) IS
+'Raises what is wrong with a row of notify.preset, naming the column. Internal.';
+
+CREATE FUNCTION notify._in_script() RETURNS boolean
+	LANGUAGE c STABLE PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'notify_in_script';
+COMMENT ON FUNCTION notify._in_script() IS
+'Whether a script of an extension runs just now. Internal.';
+
+-- No foreign key ties providers to presets: a restore may bring one whose preset
+-- only a newer version of the extension has, and must not fail.
+CREATE FUNCTION notify._check_preset_row() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF TG_OP <> 'INSERT' AND OLD.shipped AND NOT notify._in_script() THEN
+		RAISE EXCEPTION 'preset "%" belongs to the extension', OLD.name
+			USING ERRCODE = 'object_not_in_prerequisite_state',
+				  DETAIL = 'It changes with the extension''s version.',
+				  HINT = 'Copy it under another name, and change the copy.';
+	END IF;
+	IF (TG_OP = 'DELETE' OR TG_OP = 'UPDATE' AND NEW.name <> OLD.name)
+		AND EXISTS (SELECT FROM notify.provider p WHERE p.preset = OLD.name) THEN
+		RAISE EXCEPTION 'preset "%" is in use', OLD.name
+			USING ERRCODE = 'dependent_objects_still_exist',
+				  DETAIL = (SELECT format('Providers: %s.', string_agg(p.name, ', ' ORDER BY p.name)) FROM notify.provider p WHERE p.preset = OLD.name);
+	END IF;
+	IF TG_OP = 'DELETE' THEN
+		RETURN OLD;
+	END IF;
+	PERFORM notify._check_channel(NEW.channel);
+	NEW.shipped := notify._in_script();
+	NEW.version := nextval('notify.preset_version_seq');
+	IF TG_OP = 'INSERT' AND notify._restoring() THEN
+		RETURN NEW;			-- notify.arm() looks at the providers that use it
+	END IF;
+	PERFORM notify._check_preset(jsonb_strip_nulls(to_jsonb(NEW)));
+	RETURN NEW;
+END
+$$;
+
+COMMENT ON FUNCTION notify._check_preset_row() IS
+'Checks a preset when it is saved, and keeps the extension''s own from being changed. Internal.';
+
+CREATE TRIGGER preset_check BEFORE INSERT OR UPDATE OR DELETE ON notify.preset
+	FOR EACH ROW EXECUTE FUNCTION notify._check_preset_row();
+
+-- A provider is checked again when its preset changes.
+CREATE FUNCTION notify._recheck_providers() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	UPDATE notify.provider p SET settings = p.settings WHERE p.preset = NEW.name AND NOT notify._in_script();
+	RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION notify._recheck_providers() IS
+'Refuses a preset that providers in use would no longer fit. Internal.';
+
+CREATE TRIGGER preset_providers AFTER UPDATE ON notify.preset
+	FOR EACH ROW EXECUTE FUNCTION notify._recheck_providers();
