@@ -23,7 +23,7 @@ my $node = $clock->under(sub {
 });
 $node->safe_psql('postgres', q{
 	INSERT INTO notify.category (name, class, channels) VALUES ('c', 'transactional', '{inbox}');
-	INSERT INTO notify.provider (name, channel, adapter) VALUES ('inbox', 'inbox', 'inbox');
+	INSERT INTO notify.provider (name, channel, preset) VALUES ('inbox', 'inbox', 'inbox');
 	INSERT INTO notify.template (name, channel, body) VALUES ('t', 'inbox', '{{ new.id }}');
 	INSERT INTO notify.recipient (id) VALUES ('ann');
 	CREATE TABLE orders (id serial PRIMARY KEY, customer text, kind text);
