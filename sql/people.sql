@@ -299,21 +299,26 @@ $$;
 COMMENT ON FUNCTION notify._note_source_problem(oid, text) IS
 'Writes recipient_source.problem unless another transaction is at it. Internal.';
 
--- A mapping whose table has lost the triggers follows nobody.
+-- A mapping whose table has lost the triggers follows nobody. In the middle of a
+-- restore none has them yet, so what was noted of that ends when they are there.
 CREATE FUNCTION notify._recheck_recipient_sources() RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+	lost CONSTANT text := 'people are not followed, for the table lost its triggers; attach it again';
 BEGIN
-	PERFORM notify._note_source_problem(s.relation, 'people are not followed, for the table lost its triggers; attach it again')
-	FROM notify.recipient_source s
-	WHERE NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = s.relation
-						AND t.tgfoid = 'notify._sync_recipient()'::regprocedure);
+	PERFORM notify._note_source_problem(s.relation, CASE WHEN NOT s.followed THEN lost END)
+	FROM (SELECT r.relation, r.problem, EXISTS (SELECT FROM pg_trigger t
+												WHERE t.tgrelid = r.relation
+												  AND t.tgfoid = 'notify._sync_recipient()'::regprocedure) AS followed
+		  FROM notify.recipient_source r) AS s
+	WHERE NOT s.followed OR s.problem = lost;
 END
 $$;
 
 COMMENT ON FUNCTION notify._recheck_recipient_sources() IS
-'Notes users tables without their triggers. Internal.';
+'Notes users tables without their triggers, and takes that note back. Internal.';
 
 -- Run for every value, so without a SET clause: who calls them has pinned search_path.
 
