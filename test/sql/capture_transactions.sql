@@ -162,6 +162,20 @@ UPDATE wide SET c800 = -2;
 SELECT op, key, new, old FROM events();
 RESET notify_pg.event_row_limit;
 
+-- A value may take more room as text than it is stored in: the limit is on what an event would hold.
+CREATE TABLE files (id integer PRIMARY KEY, content bytea);
+SELECT notify.attach('files', $$'ann'$$);
+INSERT INTO notify.rule (name, source, template, category) VALUES ('capture files', 'files', 'capture xact', 'capture xact');
+SET notify_pg.event_row_limit = 10;
+INSERT INTO files SELECT i, decode(repeat('ab', i * 1000), 'hex') FROM generate_series(3, 6, 3) AS i;
+RESET notify_pg.event_row_limit;
+SELECT e.key, length(e.new ->> 'content') AS content, e.truncated FROM notify.event e WHERE e.source = 'files'::regclass ORDER BY e.id;
+SELECT notify.detach('files');
+-- An index of the log that wants few rows got no others: none of these cancels anything, so it is empty.
+SELECT count(*) FILTER (WHERE e.cancel_key IS NOT NULL) AS cancels, count(*) > 100 AS events FROM notify.event e;
+SELECT DISTINCT pg_relation_size(i.indexrelid) AS metapage FROM pg_index i
+WHERE i.indrelid IN (SELECT p.inhrelid FROM pg_inherits p WHERE p.inhparent = 'notify.event'::regclass) AND i.indpred IS NOT NULL;
+
 DELETE FROM notify.rule WHERE category = 'capture xact';
 SELECT notify.detach('orders'), notify.detach('parts'), notify.detach('wide');
 DELETE FROM notify.template WHERE name = 'capture xact';

@@ -139,6 +139,10 @@ SELECT setval('notify.template_version_id_seq', max(v.id)) > 0 AS forth FROM not
 SELECT notify._check_expression('orders', 'true', 'condition', 'postgres', '');
 SELECT notify._check_query('orders', 'SELECT 1', 'context', 'postgres', '');
 RESET ROLE;
+-- nor may anybody's trigger lend what writes versions
+CREATE TEMP TABLE fake2 AS SELECT * FROM notify.rule WHERE false;
+CREATE TRIGGER forge AFTER INSERT ON fake2 FOR EACH ROW EXECUTE FUNCTION notify._save_rule_version();
+INSERT INTO fake2 (name, version, id, action, owner, search_path) VALUES ('forged', -1, 1, 'notify', 'postgres', '');
 -- a superuser's rights are not lent to a table that another could change
 ALTER TABLE loose OWNER TO regress_notify_admin;
 SELECT notify.attach('loose', recipient => 'new.a + 1');
