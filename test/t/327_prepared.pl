@@ -48,7 +48,6 @@ sends('shop', 1, 'they work');
 
 # DROP prepared, with work half done, rolled back
 half_way(100);
-my $errors = errors();
 prepare_drop();
 stays_calm('DROP EXTENSION prepared');
 sends('postgres', 2, 'another database goes on meanwhile');
@@ -65,12 +64,26 @@ half_way(2000);
 prepare_drop();
 stays_calm('prepared again');
 within(5, 'DROP EXTENSION is committed at once', sub { $node->safe_psql('shop', q{COMMIT PREPARED 'drop'}); 1 });
+my $errors;
 within(5, 'and its workers go', sub { wait_for_sql($node, $in_shop, '0') });
+$errors = errors();
 launcher_passes();
-is($node->safe_psql('postgres', $in_shop), '0', 'for good');
+is($node->safe_psql('postgres', $in_shop) . ' ' . (errors() - $errors), '0 0', 'for good: none is started to find nothing');
 $node->safe_psql('shop', 'CREATE EXTENSION notify_pg');
 within(5, 'created again, they come', sub { wait_for_sql($node, $in_shop, '2') });
 sends('postgres', 4, 'the other database never minded');
+
+# Two databases at once: each is left alone until its own transaction ends.
+my @open = map { $node->background_psql($_) } 'shop', 'postgres';
+$_->query_safe('BEGIN; DROP EXTENSION notify_pg CASCADE') for @open;
+my $anywhere = "SELECT count(*) FROM pg_stat_activity WHERE backend_type IN ('notify_pg planner', 'notify_pg dispatcher')";
+$node->safe_psql('postgres', 'SELECT pg_sleep(0.1), pg_reload_conf()') for 1 .. 30;    # reloads wake the launcher
+is($node->safe_psql('postgres', $anywhere), '0', 'two transactions keep workers away from two databases');
+$open[1]->query_safe('ROLLBACK');
+within(10, 'one is rolled back: its workers come', sub { wait_for_sql($node, $anywhere, '2') });
+$open[0]->query_safe('ROLLBACK');
+within(10, 'so are those of the other', sub { wait_for_sql($node, $anywhere, '4') });
+$_->quit for @open;
 
 done_testing();
 
