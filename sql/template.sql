@@ -321,9 +321,10 @@ BEGIN
 		CONTINUE WHEN supplied ? v.root AND (v.member IS NULL OR supplied -> v.root = 'null' OR supplied -> v.root ? v.member);
 		near := CASE WHEN supplied ? v.root
 					 THEN v.root || '.' || notify._similar_name(v.member, ARRAY(SELECT jsonb_array_elements_text(supplied -> v.root)))
-					 ELSE coalesce(concat_ws('.', notify._similar_name(v.root, ARRAY(SELECT jsonb_object_keys(supplied))), v.member),
+					 ELSE coalesce(notify._similar_name(v.root, ARRAY(SELECT jsonb_object_keys(supplied))),
 								   (SELECT o.key || '.' || v.root FROM jsonb_each(supplied) AS o
-									WHERE o.value ? v.root ORDER BY o.key <> 'new', o.key LIMIT 1)) END;
+									WHERE o.value ? v.root ORDER BY o.key <> 'new', o.key LIMIT 1))
+						  || coalesce('.' || v.member, '') END;
 		RAISE WARNING 'template "%" uses "%", which rule "%" does not supply', v.name, concat_ws('.', v.root, v.member), rule
 			USING DETAIL = format('%s (%s, %s), line %s, column %s: it will be empty.',
 								  coalesce('Partial "' || v.partial || '" in ' || v.part, initcap(v.part)),

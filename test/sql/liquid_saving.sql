@@ -66,6 +66,9 @@ INSERT INTO notify.rule (name, source, template, category, context) VALUES
 	('parcel sent', 'parcel', 'sent', 'parcels', 'SELECT 5 AS days, now() AS promised');
 UPDATE notify.template SET body = '{{ new.wieght }} {{ nwe.id }} {{ weight }} {{ new.token }} {{ day }} {{ promised.at }} {{ old.id }} {{ event.at }} {{ recipient.nmae }} {% assign own = 1 %}{{ own }}'
 WHERE name = 'sent' AND channel = 'inbox';
+-- like nothing there is, with a member and without: nothing is suggested, or where a member of this name is
+UPDATE notify.template SET body = '{{ zebra }} {{ zebra.id }} {{ carrier.phone }}' WHERE name = 'sent' AND channel = 'inbox';
+UPDATE notify.template SET body = '{{ recipient.nmae }}' WHERE name = 'sent' AND channel = 'inbox';
 UPDATE notify.partial SET body = 'Bye {{ new.carrier }}' WHERE name = 'footer';
 -- emitted events may carry anything
 INSERT INTO notify.rule (name, event_type, recipient, template, category) VALUES
