@@ -64,9 +64,8 @@ half_way(2000);
 prepare_drop();
 stays_calm('prepared again');
 within(5, 'DROP EXTENSION is committed at once', sub { $node->safe_psql('shop', q{COMMIT PREPARED 'drop'}); 1 });
-my $errors;
 within(5, 'and its workers go', sub { wait_for_sql($node, $in_shop, '0') });
-$errors = errors();
+my $errors = errors();
 launcher_passes();
 is($node->safe_psql('postgres', $in_shop) . ' ' . (errors() - $errors), '0 0', 'for good: none is started to find nothing');
 $node->safe_psql('shop', 'CREATE EXTENSION notify_pg');
@@ -75,9 +74,9 @@ sends('postgres', 4, 'the other database never minded');
 
 # Two databases at once: each is left alone until its own transaction ends.
 my @open = map { $node->background_psql($_) } 'shop', 'postgres';
-$_->query_safe('BEGIN; DROP EXTENSION notify_pg CASCADE') for @open;
+$_->query_safe('SET client_min_messages = error; BEGIN; DROP EXTENSION notify_pg CASCADE') for @open;
 my $anywhere = "SELECT count(*) FROM pg_stat_activity WHERE backend_type IN ('notify_pg planner', 'notify_pg dispatcher')";
-$node->safe_psql('postgres', 'SELECT pg_sleep(0.1), pg_reload_conf()') for 1 .. 30;    # reloads wake the launcher
+launcher_passes();
 is($node->safe_psql('postgres', $anywhere), '0', 'two transactions keep workers away from two databases');
 $open[1]->query_safe('ROLLBACK');
 within(10, 'one is rolled back: its workers come', sub { wait_for_sql($node, $anywhere, '2') });
