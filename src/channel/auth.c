@@ -37,7 +37,7 @@ struct AuthScheme
 	void		(*sign) (const Auth *auth, const AuthSubject *subject);
 };
 
-static void pg_attribute_noreturn()
+pg_noreturn static void
 auth_fail(const Auth *auth, int parameter, const char *detail)
 {
 	ereport(ERROR,

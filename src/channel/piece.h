@@ -12,6 +12,8 @@
 #include "liquid/liquid.h"
 #include "utils/jsonb.h"
 
+#include "compat.h"
+
 #define USES_MESSAGE	0x01
 #define USES_ADDRESS	0x02
 #define USES_REQUEST	0x04
@@ -50,7 +52,7 @@ extern void piece_fix(Piece *piece, Jsonb *scope);
 extern const char *piece_text(const Piece *piece, Jsonb *scope);
 
 /* Raise about part of a preset; the hint may be NULL. */
-extern void preset_fail(const char *preset, const char *part, const char *detail,
-						const char *hint) pg_attribute_noreturn();
+pg_noreturn extern void preset_fail(const char *preset, const char *part, const char *detail,
+									const char *hint);
 
 #endif							/* NOTIFY_CHANNEL_PIECE_H */

@@ -5,6 +5,8 @@
 #ifndef NOTIFY_CHANNEL_SIGN_H
 #define NOTIFY_CHANNEL_SIGN_H
 
+#include "compat.h"
+
 #define SIGN_SHA256_BYTES 32
 #define SIGN_SHA256_BASE64 44	/* length of its base64 text */
 
@@ -79,6 +81,6 @@ extern SignKey *sign_p256_key(const uint8 *number, uint8 *point);
 extern void sign_p256_agree(SignKey *key, const uint8 *other_point, uint8 *out);
 
 /* Raise that OpenSSL could not do something. */
-extern void sign_fail(const char *what) pg_attribute_noreturn();
+pg_noreturn extern void sign_fail(const char *what);
 
 #endif							/* NOTIFY_CHANNEL_SIGN_H */
