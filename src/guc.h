@@ -14,6 +14,7 @@ extern int	notify_poll_interval;	/* ms */
 extern int	notify_batch_size;
 extern int	notify_max_in_flight;
 extern int	notify_lease;			/* s */
+extern int	notify_nice;
 extern int	notify_retention;		/* min */
 extern char *notify_allow_private_addresses;
 extern int	notify_clock_offset;	/* s */

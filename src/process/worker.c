@@ -15,6 +15,11 @@
  * slot, so that status shows what the log shows, even for a connection that
  * was refused.
  *
+ * Nice.  A planner and a dispatcher run notify_pg.nice below the server, so that
+ * on a machine that has too little CPU the application's sessions come first.
+ * The system lets a process become nicer only: for the other way it ends and the
+ * launcher starts a new one.
+ *
  * Settings.  ALTER DATABASE SET and ALTER ROLE SET reach a worker too; what a
  * worker depends on is set with PGC_S_OVERRIDE, which they and a reload
  * cannot pass.
@@ -22,6 +27,7 @@
 #include "postgres.h"
 
 #include <signal.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "access/xact.h"
@@ -34,6 +40,7 @@
 #include "utils/snapmgr.h"
 
 #include "compat.h"
+#include "guc.h"
 #include "process/release.h"
 #include "process/worker.h"
 
@@ -45,6 +52,8 @@ static volatile sig_atomic_t stop_requested = false;
 static volatile sig_atomic_t statement_running = false;
 static WorkerPatience patience = WORKER_IMPATIENT;
 static timer_t insist;			/* sends SIGUSR2 when patience ends */
+static int	server_nice = 0;
+static bool nice_wanted = false;
 static emit_log_hook_type previous_log_hook = NULL;
 
 typedef struct PinnedSetting
@@ -171,9 +180,21 @@ worker_order(Datum main_arg, WorkerOrder *order)
 		proc_exit(0);
 }
 
+static void
+obey_nice(void)
+{
+	int			nice = Min(server_nice + notify_nice, 19);
+
+	if (getpriority(PRIO_PROCESS, 0) != nice && setpriority(PRIO_PROCESS, 0, nice) != 0)
+		stop_requested = true;
+}
+
 void
 worker_connect(const WorkerOrder *order, WorkerPatience how)
 {
+	server_nice = getpriority(PRIO_PROCESS, 0);
+	nice_wanted = true;
+	obey_nice();
 	BackgroundWorkerInitializeConnectionByOid(order->database, order->role, 0);
 	for (int i = 0; i < lengthof(pinned); i++)
 		worker_pin(pinned[i].name, pinned[i].value);
@@ -196,6 +217,8 @@ worker_reload(void)
 		return false;
 	ConfigReloadPending = false;
 	ProcessConfigFile(PGC_SIGHUP);
+	if (nice_wanted)
+		obey_nice();
 	return true;
 }
 

@@ -197,6 +197,25 @@ isnt($status, 0, 'nor the extension');
 is(worker('dispatcher', 'pid'), $dispatcher, 'and the workers did not notice');
 
 #
+# Nice: workers stand back, by as much as they are told, both ways.
+#
+sub niceness
+{
+	my ($pid) = @_;
+	return $pid =~ /^\d+$/ && -e "/proc/$pid/stat" ? (split ' ', slurp_file("/proc/$pid/stat") =~ s/^.*\) //sr)[16] : undef;
+}
+
+my $server_nice = niceness((split /\n/, slurp_file($node->data_dir . '/postmaster.pid'))[0]);
+for my $nice (10, 15, 0, 19)
+{
+	$node->safe_psql('postgres', "ALTER SYSTEM SET notify_pg.nice = $nice; SELECT pg_reload_conf()") if $nice != 10;
+	my $wanted = $server_nice + $nice < 19 ? $server_nice + $nice : 19;
+	ok(wait_until("nice $nice", sub { 2 == grep { (niceness(worker($_, 'pid')) // -1) == $wanted } qw(planner dispatcher) }),
+		"planner and dispatcher are $nice nicer than the server");
+}
+$node->safe_psql('postgres', 'ALTER SYSTEM RESET notify_pg.nice; SELECT pg_reload_conf()');
+
+#
 # Standby and promotion
 #
 $node->backup('base');
