@@ -104,7 +104,19 @@ DECLARE
 	at timestamptz := notify.now();
 	cancelled text[];
 	cancels bigint[];
+	repeats bigint[] := '{}';
 BEGIN
+	-- Of those that may be sent, the later ones with one key; mostly nobody has any.
+	IF EXISTS (SELECT FROM unnest(candidates) AS u WHERE u.dedupe_key IS NOT NULL) THEN
+		repeats := ARRAY(SELECT w.n
+						 FROM (SELECT u.n, count(*) FILTER (WHERE u.reason IS NULL)
+									OVER (PARTITION BY u.rule_id, u.recipient, u.dedupe_key ORDER BY u.event, u.n) AS seen
+							   FROM unnest(candidates) WITH ORDINALITY AS u
+									(event, event_xid, source, key, rule, rule_id, recipient, template, category, channels,
+									 priority, due_at, expires, dedupe_key, cancel_key, context, reason, detail, n)
+							   WHERE u.dedupe_key IS NOT NULL) AS w
+						 WHERE w.seen > 1);
+	END IF;
 	SELECT f.cancelled, f.cancels INTO cancelled, cancels
 	FROM (SELECT array_agg(k.key) AS keys, min(u.event) AS since
 		  FROM unnest(candidates) AS u
@@ -130,9 +142,7 @@ BEGIN
 						EXISTS (SELECT FROM notify.idempotency i
 								WHERE i.key = notify._dedupe_key(u.rule_id, u.recipient, u.dedupe_key)
 								  AND i.event <> u.event)
-						-- counts the earlier ones that may be sent, and this one
-						OR count(*) FILTER (WHERE u.reason IS NULL)
-							OVER (PARTITION BY u.rule_id, u.recipient, u.dedupe_key ORDER BY u.event, u.n) > 1)
+						OR u.n = ANY (repeats))
 						THEN 'duplicate'
 				   WHEN cardinality(coalesce(u.channels, k.channels, '{}')) = 0 THEN 'no_channel'
 			   END AS stop
