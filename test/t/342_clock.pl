@@ -147,6 +147,8 @@ for my $offset (10 * $day - 3600, 9 * $day, 10 * $day)
 	$clock->set($offset);
 	orders('now', 1500);
 	$count += 1500;
+	# What was planned in the very moment is put off until the planner has seen the clock.
+	wait_for_sql($node, q{SELECT unplanned = 0 AND NOT EXISTS (SELECT FROM notify.delivery WHERE rule = 'now' AND status = 'scheduled') FROM notify.status()});
 	delivered('now', $count + 1, "every message once, the clock set in the midst of them to day " . $offset / $day);
 }
 is($node->safe_psql('postgres', q{SELECT count(*), count(DISTINCT message) FROM notify.inbox WHERE message IN (SELECT message FROM notify.delivery WHERE rule = 'now')}),
