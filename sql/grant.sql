@@ -30,7 +30,7 @@ GRANT EXECUTE ON FUNCTION notify.attach(regclass, text, text[], text[]), notify.
 	notify.cancel(bigint, text), notify.redrive(timestamptz, timestamptz, text, text),
 	notify.replay(text, timestamptz, timestamptz), notify.arm(), notify.hold(text), notify.render(text, jsonb, text, jsonb), notify.sms_length(text), notify.preview(text, jsonb, text), notify.now(), notify.id_time(bigint), notify.time_id(timestamptz),
 	notify.status(), notify.explain(bigint), notify.explain(regclass, text), notify.content(bigint),
-	notify._workers(), notify._preloaded() TO notify_admin;
+	notify._workers(), notify._preloaded(), notify._gates() TO notify_admin;
 -- What the checks behind a save call with the saver's own rights
 GRANT EXECUTE ON FUNCTION notify._check_channel(text), notify._saver(regrole, regrole, boolean),
 	notify._is_superuser(), notify._primary_key(regclass), notify._check_columns(regclass, text[], text[]),
@@ -60,10 +60,10 @@ GRANT EXECUTE ON FUNCTION notify.emit(text, text, jsonb, text),
 -- Logs and reports
 GRANT SELECT ON notify.event, notify.message, notify.outcome, notify.ready, notify.scheduled, notify.inbox,
 	notify.idempotency, notify.delivery, notify.failure, notify.delivery_report, notify.stat_queue,
-	notify.stat_worker, notify.reason, notify.category, notify.rule, notify.source TO notify_report, notify_admin;
+	notify.stat_worker, notify.stat_provider, notify.reason, notify.category, notify.rule, notify.source TO notify_report, notify_admin;
 GRANT EXECUTE ON FUNCTION notify.status(), notify.explain(bigint), notify.explain(regclass, text),
 	notify.content(bigint), notify.now(), notify.id_time(bigint), notify.time_id(timestamptz),
-	notify._workers(), notify._preloaded() TO notify_report;
+	notify._workers(), notify._preloaded(), notify._gates() TO notify_report;
 
 GRANT SELECT ON notify.recipient_source, notify.recipient_problem, notify.erasure TO notify_report;
 
@@ -89,7 +89,7 @@ GRANT SELECT ON notify.recipient_former TO notify_worker;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA notify TO notify_worker;
 GRANT EXECUTE ON FUNCTION notify._plan(integer), notify._maintain(), notify._clock_was_set(bigint), notify._look_at_queries(), notify._claim(integer, bigint, integer[], bigint[], integer[], interval, integer),
 	notify._settle(integer, bigint, tid[], bigint[], text[], integer[], text[], text[], bigint[], integer[], text[], text[]),
-	notify._rescue(integer, bigint), notify._providers(), notify._config_version(), notify._template(bigint), notify._partials(jsonb) TO notify_worker;
+	notify._rescue(integer, bigint), notify._give_back(integer, bigint, tid[], bigint[]), notify._providers(), notify._config_version(), notify._template(bigint), notify._partials(jsonb) TO notify_worker;
 GRANT SELECT ON notify._serving TO notify_worker;
 GRANT SELECT ON notify.instance, notify.origin TO notify_worker, notify_report, notify_admin;
 -- and what these call with the worker's own rights

@@ -13,7 +13,9 @@ CREATE TABLE notify.provider (
 	concurrency	integer CHECK (concurrency > 0),
 	max_attempts integer NOT NULL DEFAULT 10 CHECK (max_attempts > 0),
 	enabled		boolean NOT NULL DEFAULT true,
-	problem		text
+	problem		text,
+	rate		numeric CHECK (rate > 0 AND rate <= 1000000),
+	burst		integer CHECK (burst > 0)
 );
 
 COMMENT ON TABLE notify.provider IS 'A configured way to serve a channel. Checked when saved.';
@@ -26,6 +28,8 @@ COMMENT ON COLUMN notify.provider.priority IS 'The enabled provider with the low
 COMMENT ON COLUMN notify.provider.concurrency IS 'Most transfers at a time in one dispatcher. NULL: half of what notify_pg.max_in_flight and the other providers'' transfers leave free.';
 COMMENT ON COLUMN notify.provider.max_attempts IS 'After this many attempts a message is dead.';
 COMMENT ON COLUMN notify.provider.enabled IS 'False: it is not used; its messages wait for it or for another provider of the channel.';
+COMMENT ON COLUMN notify.provider.rate IS 'Most messages a second, of all dispatchers together; below 1 for fewer. NULL: the preset''s rate, and no limit when it has none. Not for the inbox.';
+COMMENT ON COLUMN notify.provider.burst IS 'How many may go at once after a rest: in any t seconds no more than rate * t + burst are begun. NULL: one second''s worth, at least 1.';
 COMMENT ON COLUMN notify.provider.problem IS 'What is wrong with it: it refused our credentials, or its settings are bad. NULL when nothing is. Saving it again clears it.';
 
 CREATE TABLE notify.secret (
@@ -166,15 +170,27 @@ $$;
 COMMENT ON FUNCTION notify._config_version() IS
 'Changes when a provider, its preset or a secret does. Internal.';
 
+-- What dispatchers share about this database's providers (src/dispatch/gate.c).
+CREATE FUNCTION notify._gates(OUT provider integer, OUT tokens double precision, OUT age double precision,
+							  OUT waiting integer, OUT sending integer, OUT sent bigint, OUT failed bigint, OUT latency integer)
+RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'notify_sql_gates';
+
+COMMENT ON FUNCTION notify._gates() IS
+'A row per provider that dispatchers use or used: tokens there were, and how many seconds ago; messages waiting for their turn and on the wire in all dispatchers; answers since the server started; the median latency of late in ms, rounded up to a power of two. Internal.';
+
 CREATE FUNCTION notify._providers()
-RETURNS TABLE (id integer, name text, channel text, preset jsonb, settings jsonb, concurrency integer, inbox boolean)
+RETURNS TABLE (id integer, name text, channel text, preset jsonb, settings jsonb, concurrency integer, inbox boolean,
+			   rate double precision, burst double precision)
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT p.id, p.name, p.channel, jsonb_strip_nulls(to_jsonb(t) - '{description,version}'::text[]),
-		   notify._with_secrets(p.settings), p.concurrency, t.engine = 'inbox'
+		   notify._with_secrets(p.settings), p.concurrency, t.engine = 'inbox', r.rate, coalesce(p.burst, greatest(r.rate, 1))
 	FROM notify.provider p
 	JOIN notify.preset t ON t.name = p.preset
+	CROSS JOIN LATERAL (SELECT least(coalesce(p.rate, t.rate), 1000000)::double precision AS rate) AS r
 	WHERE p.enabled
 	ORDER BY p.priority, p.id;
 $$;

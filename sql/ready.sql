@@ -271,6 +271,22 @@ $$;
 COMMENT ON FUNCTION notify._release(bigint[]) IS
 'Puts claimed messages back; those of an at_most_once category fail as ambiguous. Internal.';
 
+-- Claimed and not begun: they are as they were before the claim.
+CREATE FUNCTION notify._give_back(slot integer, boot bigint, tids tid[], messages bigint[]) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+AS $$
+BEGIN
+	UPDATE notify.ready r SET owner = NULL, boot = NULL, lease = NULL, attempts = r.attempts - 1
+	WHERE r.ctid = ANY (tids) AND r.message = ANY (messages) AND r.owner = slot AND r.boot = _give_back.boot;
+END
+$$;
+
+COMMENT ON FUNCTION notify._give_back(integer, bigint, tid[], bigint[]) IS
+'Puts back what a dispatcher claimed and could not begin; the attempt does not count. Internal.';
+
 CREATE FUNCTION notify._rescue(slot integer, boot bigint) RETURNS bigint
 LANGUAGE sql
 SET search_path = pg_catalog, pg_temp

@@ -124,6 +124,31 @@ COMMENT ON COLUMN notify.stat_queue.sending IS 'Messages claimed by a dispatcher
 COMMENT ON COLUMN notify.stat_queue.retrying IS 'Messages that were tried before.';
 COMMENT ON COLUMN notify.stat_queue.oldest IS 'When the oldest was decided; when due later: the earliest due time.';
 
+CREATE VIEW notify.stat_provider AS
+SELECT p.name AS provider, p.channel, p.enabled, p.problem,
+	   r.rate, CASE WHEN r.rate IS NOT NULL THEN r.burst END AS burst,
+	   CASE WHEN r.rate IS NOT NULL THEN floor(least(r.burst, g.tokens + greatest(g.age, 0) * r.rate::double precision))::integer END AS tokens,
+	   coalesce(g.waiting, 0) AS waiting, coalesce(g.sending, 0) AS sending,
+	   coalesce(g.sent, 0) AS sent, coalesce(g.failed, 0) AS failed, g.latency
+FROM notify.provider p
+LEFT JOIN notify.preset t ON t.name = p.preset
+CROSS JOIN LATERAL (SELECT coalesce(p.rate, t.rate) AS rate, coalesce(p.burst, greatest(coalesce(p.rate, t.rate), 1)) AS burst) AS r
+LEFT JOIN notify._gates() g ON g.provider = p.id;
+
+COMMENT ON VIEW notify.stat_provider IS 'How providers are doing, over all dispatchers, since the server started. The inbox is not counted here.';
+COMMENT ON COLUMN notify.stat_provider.provider IS 'notify.provider.name.';
+COMMENT ON COLUMN notify.stat_provider.channel IS 'The channel it serves.';
+COMMENT ON COLUMN notify.stat_provider.enabled IS 'As in notify.provider.';
+COMMENT ON COLUMN notify.stat_provider.problem IS 'As in notify.provider.';
+COMMENT ON COLUMN notify.stat_provider.rate IS 'Most messages a second; NULL: no limit.';
+COMMENT ON COLUMN notify.stat_provider.burst IS 'Most at once after a rest; NULL: no limit.';
+COMMENT ON COLUMN notify.stat_provider.tokens IS 'How many may go at once now; NULL: no limit, or none went yet.';
+COMMENT ON COLUMN notify.stat_provider.waiting IS 'Messages claimed and waiting for their turn.';
+COMMENT ON COLUMN notify.stat_provider.sending IS 'Messages on the wire now.';
+COMMENT ON COLUMN notify.stat_provider.sent IS 'Messages it took.';
+COMMENT ON COLUMN notify.stat_provider.failed IS 'Answers other than success.';
+COMMENT ON COLUMN notify.stat_provider.latency IS 'Median of the last thousand answers or so, in ms, rounded up to a power of two; NULL: there was none.';
+
 CREATE VIEW notify.stat_worker AS SELECT * FROM notify._workers();
 COMMENT ON COLUMN notify.stat_worker.kind IS 'launcher (one a cluster), planner or dispatcher.';
 COMMENT ON COLUMN notify.stat_worker.slot IS 'Which of its kind, from 0.';

@@ -14,6 +14,7 @@
 
 #include "capture/partner.h"
 #include "channel/token.h"
+#include "dispatch/gate.h"
 #include "guc.h"
 #include "process/hooks.h"
 #include "process/launcher.h"
@@ -33,6 +34,7 @@ _PG_init(void)
 		return;
 	shmem_install();
 	token_install();
+	gate_install();
 	wakeup_install();
 	hooks_install();
 	launcher_register();

@@ -57,3 +57,5 @@ DROP FUNCTION notify._stop_claimed(bigint[]);
 ALTER TABLE notify.provider RENAME COLUMN adapter TO preset;
 DROP FUNCTION notify._check_provider(text, jsonb);
 DROP FUNCTION notify._providers();
+ALTER TABLE notify.provider ADD COLUMN rate numeric CHECK (rate > 0 AND rate <= 1000000);
+ALTER TABLE notify.provider ADD COLUMN burst integer CHECK (burst > 0);

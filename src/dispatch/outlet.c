@@ -8,7 +8,8 @@
  * How much may wait here beyond what is being sent: a tenth of a lease's worth
  * at the rate the provider has answered lately, and no more than a batch.  A
  * fast provider never runs dry while SQL runs; a slow one holds no message
- * that would outlive its lease waiting.
+ * that would outlive its lease waiting.  A provider's gate (gate.h) keeps that
+ * to its rate, over all dispatchers.
  */
 #include "postgres.h"
 
@@ -25,6 +26,11 @@
 #define RATE_WINDOW_US	INT64CONST(250000)
 #define LEASE_SHARE		10
 
+/* A message that waited so much of its lease is not begun any more. */
+#define STALE_SHARE		2
+
+#define START_WAIT_US	INT64CONST(1000000)	/* then look again: the rate may be another */
+
 typedef enum ProblemState
 {
 	PROBLEM_UNTOLD, PROBLEM_TELLING, PROBLEM_TOLD
@@ -39,10 +45,24 @@ static int64 pending_version = 0;
 
 /* ---------------------------------------------------- reading the rows --- */
 
+/* An outlet and its retired predecessor have one gate. */
+static bool
+shares_gate(const Outlet *outlet)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &outlets)
+		if (dlist_container(Outlet, node, iter.cur)->gate == outlet->gate)
+			return true;
+	return false;
+}
+
 static void
 outlet_delete(Outlet *outlet)
 {
 	dlist_delete(&outlet->node);
+	if (outlet->gate && !shares_gate(outlet))
+		gate_leave(outlet->gate);
 	if (outlet->provider)
 		provider_close(outlet->provider);
 	MemoryContextDelete(outlet->cxt);
@@ -98,7 +118,7 @@ new_outlet(void)
 	return outlet;
 }
 
-/* Columns: id, name, preset, settings, concurrency, inbox */
+/* Columns: id, name, preset, settings, concurrency, inbox, rate, burst */
 static void
 read_outlet(HeapTuple tuple, TupleDesc desc)
 {
@@ -115,6 +135,10 @@ read_outlet(HeapTuple tuple, TupleDesc desc)
 	datum = SPI_getbinval(tuple, desc, 5, &isnull);
 	outlet->concurrency = isnull ? 0 : DatumGetInt32(datum);
 	outlet->inbox = DatumGetBool(SPI_getbinval(tuple, desc, 6, &isnull));
+	datum = SPI_getbinval(tuple, desc, 7, &isnull);
+	outlet->rate_limit.rate = isnull ? 0 : DatumGetFloat8(datum);
+	datum = SPI_getbinval(tuple, desc, 8, &isnull);
+	outlet->rate_limit.burst = isnull ? 1 : DatumGetFloat8(datum);
 	outlet->rate_since = ticks_us();
 	MemoryContextSwitchTo(caller);
 }
@@ -124,7 +148,7 @@ read_outlets(void)
 {
 	static SPIPlanPtr plan = NULL;
 
-	kept_plan(&plan, "SELECT id, name, preset, settings, concurrency, inbox FROM notify._providers()", 0, NULL);
+	kept_plan(&plan, "SELECT id, name, preset, settings, concurrency, inbox, rate, burst FROM notify._providers()", 0, NULL);
 	if (SPI_execute_plan(plan, NULL, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "notify._providers() failed");
 	for (uint64 i = 0; i < SPI_processed; i++)
@@ -226,6 +250,17 @@ same_provider(const Outlet *a, const Outlet *b)
 		same_document(a->settings, b->settings);
 }
 
+/* Without one a rate cannot be kept, and then nothing is sent. */
+static void
+enter_gate(Outlet *outlet)
+{
+	if (outlet->inbox)
+		return;
+	outlet->gate = gate_enter(outlet->id);
+	if (outlet->gate == NULL)
+		outlet->problem = "too many providers are in use on this server";
+}
+
 /* One row that was read: goes on as it was, or takes its predecessor's place. */
 static void
 settle_pending(Outlet *fresh, dlist_head *next)
@@ -236,6 +271,7 @@ settle_pending(Outlet *fresh, dlist_head *next)
 	if (old && same_provider(old, fresh))
 	{
 		old->concurrency = fresh->concurrency;
+		old->rate_limit = fresh->rate_limit;
 		MemoryContextDelete(fresh->cxt);
 		dlist_delete(&old->node);
 		dlist_push_tail(next, &old->node);
@@ -243,6 +279,7 @@ settle_pending(Outlet *fresh, dlist_head *next)
 	}
 	if (old)
 		memcpy(fresh->bound, old->bound, sizeof(fresh->bound));
+	enter_gate(fresh);
 	open_provider(fresh);
 	dlist_push_tail(next, &fresh->node);
 }
@@ -328,7 +365,7 @@ room(const Outlet *outlet, int capacity)
 	double		ahead = outlet->rate * notify_lease / LEASE_SHARE;
 	int			limit;
 
-	if (outlet->retired || (outlet->provider == NULL && !outlet->inbox))
+	if (outlet->retired || (!outlet->inbox && (outlet->provider == NULL || outlet->gate == NULL)))
 		return 0;
 	limit = outlet->inbox ? notify_batch_size :
 		concurrency(outlet, capacity) + (int) Min(ahead, notify_batch_size);
@@ -346,6 +383,39 @@ count_outlets(void)
 	return n;
 }
 
+/* Room as the gate sees it; promise: for a claim that is about to be made. */
+static int
+gated_room(Outlet *outlet, int capacity, bool promise)
+{
+	int			wanted = room(outlet, capacity);
+	int			space = outlet->gate ?
+		gate_room(outlet->gate, &outlet->rate_limit, wanted, promise) : wanted;
+
+	if (promise)
+	{
+		outlet->full = wanted == 0;
+		outlet->starved = space < wanted;
+		outlet->promised = outlet->gate ? space : 0;
+	}
+	return space;
+}
+
+/* What was promised is claimed by now, or was not to be had. */
+static void
+outlets_keep_promises(void)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &outlets)
+	{
+		Outlet	   *outlet = dlist_container(Outlet, node, iter.cur);
+
+		if (outlet->promised > 0)
+			gate_promise(outlet->gate, -outlet->promised);
+		outlet->promised = 0;
+	}
+}
+
 /* Lanes with room, urgent ones of all providers first.  In the current context. */
 void
 outlets_fill_claim(Claim *claim, int capacity)
@@ -357,13 +427,19 @@ outlets_fill_claim(Claim *claim, int capacity)
 	claim->lanes = palloc(sizeof(int) * Max(1, most));
 	claim->bounds = palloc(sizeof(int64) * Max(1, most));
 	claim->room = palloc(sizeof(int) * Max(1, most));
+	outlets_keep_promises();	/* of a claim that failed */
+	dlist_foreach(iter, &outlets)
+	{
+		Outlet	   *outlet = dlist_container(Outlet, node, iter.cur);
+
+		outlet->space = gated_room(outlet, capacity, true);
+	}
 	for (int p = 0; p < PRIORITIES; p++)
 		dlist_foreach(iter, &outlets)
 		{
 			Outlet	   *outlet = dlist_container(Outlet, node, iter.cur);
-			int			space = room(outlet, capacity);
+			int			space = outlet->space;
 
-			outlet->full = space == 0;
 			if (space == 0)
 				continue;
 			claim->lanes[claim->nlanes] = outlet->id * PRIORITIES + p;
@@ -405,8 +481,11 @@ outlets_take_claim(Claim *claim)
 		job->outlet = outlet;
 		outlet->jobs++;
 		outlet->queued++;
+		if (outlet->gate)
+			gate_promise(outlet->gate, 1);
 		dlist_push_tail(&outlet->queue[job->lane % PRIORITIES], &job->node);
 	}
+	outlets_keep_promises();
 }
 
 /* Must its messages wait for an errand? */
@@ -421,7 +500,7 @@ waits(const Outlet *outlet)
 static bool
 can_start(Outlet *outlet, int priority, int capacity)
 {
-	return !dlist_is_empty(&outlet->queue[priority]) &&
+	return !dlist_is_empty(&outlet->queue[priority]) && outlet->start_at == 0 &&
 		(outlet->inbox || (outlet->sending < concurrency(outlet, capacity) && !waits(outlet)));
 }
 
@@ -453,30 +532,139 @@ outlets_with_errand(void)
 }
 
 /* The most urgent first; among equals, the provider least in use. */
-Job *
-outlets_next(int capacity)
+static Outlet *
+best_outlet(int capacity, int *priority)
 {
-	Outlet	   *best = NULL;
-	int			priority = 0;
 	dlist_iter	iter;
 
-	for (; priority < PRIORITIES; priority++)
+	for (*priority = 0; *priority < PRIORITIES; (*priority)++)
 	{
+		Outlet	   *best = NULL;
+
 		dlist_foreach(iter, &outlets)
 		{
 			Outlet	   *outlet = dlist_container(Outlet, node, iter.cur);
 
-			if (can_start(outlet, priority, capacity) &&
+			if (can_start(outlet, *priority, capacity) &&
 				(best == NULL || outlet->sending < best->sending))
 				best = outlet;
 		}
 		if (best)
-			break;
+			return best;
 	}
-	if (best == NULL)
-		return NULL;
-	best->queued--;
-	return dlist_container(Job, node, dlist_pop_head_node(&best->queue[priority]));
+	return NULL;
+}
+
+/* May one more begin?  If not, not before start_at. */
+static bool
+may_start(Outlet *outlet)
+{
+	int64		wait = outlet->gate ? gate_start(outlet->gate, &outlet->rate_limit) : 0;
+
+	outlet->start_at = wait == 0 ? 0 : ticks_us() + Min(wait, START_WAIT_US);
+	return wait == 0;
+}
+
+Job *
+outlets_next(int capacity)
+{
+	Outlet	   *best;
+	int			priority;
+
+	while ((best = best_outlet(capacity, &priority)) != NULL)
+		if (may_start(best))
+		{
+			best->queued--;
+			return dlist_container(Job, node, dlist_pop_head_node(&best->queue[priority]));
+		}
+	return NULL;
+}
+
+/* A queue's oldest message is its first. */
+static Job *
+stale_job(Outlet *outlet, int64 now)
+{
+	for (int p = 0; p < PRIORITIES && outlet->queued > 0; p++)
+	{
+		Job		   *job;
+
+		if (dlist_is_empty(&outlet->queue[p]))
+			continue;
+		job = dlist_head_element(Job, node, &outlet->queue[p]);
+		if (now - job->claimed_at > job->lease / STALE_SHARE)
+			return job;
+	}
+	return NULL;
+}
+
+Job *
+outlets_stale(void)
+{
+	int64		now = ticks_us();
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &outlets)
+	{
+		Outlet	   *outlet = dlist_container(Outlet, node, iter.cur);
+		Job		   *job = stale_job(outlet, now);
+
+		if (job == NULL)
+			continue;
+		dlist_delete(&job->node);
+		outlet->queued--;
+		if (outlet->gate)
+			gate_promise(outlet->gate, -1);
+		return job;
+	}
+	return NULL;
+}
+
+void
+outlets_end_waits(void)
+{
+	int64		now = ticks_us();
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &outlets)
+	{
+		Outlet	   *outlet = dlist_container(Outlet, node, iter.cur);
+
+		if (outlet->start_at <= now)
+			outlet->start_at = 0;
+	}
+}
+
+int64
+outlets_start_time(void)
+{
+	int64		first = PG_INT64_MAX;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &outlets)
+	{
+		Outlet	   *outlet = dlist_container(Outlet, node, iter.cur);
+
+		if (outlet->queued > 0 && outlet->start_at > 0)
+			first = Min(first, outlet->start_at);
+	}
+	return first;
+}
+
+int64
+outlets_room_time(void)
+{
+	int64		now = ticks_us();
+	int64		first = PG_INT64_MAX;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &outlets)
+	{
+		Outlet	   *outlet = dlist_container(Outlet, node, iter.cur);
+
+		if (outlet->starved && !outlet->retired)
+			first = Min(first, now + gate_room_in(outlet->gate, &outlet->rate_limit));
+	}
+	return first;
 }
 
 Hunger
@@ -489,7 +677,7 @@ outlets_hunger(int capacity)
 	{
 		Outlet	   *outlet = dlist_container(Outlet, node, iter.cur);
 
-		if (room(outlet, capacity) == 0)
+		if (gated_room(outlet, capacity, false) == 0)
 			continue;
 		if (outlet->sending > 0 && outlet->queued <= outlet->sending / 2)
 			return HUNGER_URGENT;
@@ -498,13 +686,29 @@ outlets_hunger(int capacity)
 	return hunger;
 }
 
+void
+outlet_began(Outlet *outlet)
+{
+	outlet->sending++;
+	gate_began(outlet->gate);
+}
+
+void
+outlet_abandoned(Outlet *outlet)
+{
+	outlet->sending--;
+	gate_ended(outlet->gate, false, -1);
+}
+
 /* Half of the new, half of the old, four times a second. */
 bool
-outlet_finished(Outlet *outlet)
+outlet_finished(Outlet *outlet, const SendResult *result, int64 latency_ms)
 {
 	int64		now = ticks_us();
 	int64		elapsed = now - outlet->rate_since;
 
+	outlet->sending--;
+	gate_ended(outlet->gate, result->class == SEND_OK, latency_ms);
 	outlet->finished++;
 	if (elapsed >= RATE_WINDOW_US)
 	{

@@ -12,6 +12,7 @@
 #include "lib/ilist.h"
 
 #include "channel/channel.h"
+#include "dispatch/gate.h"
 
 #define PRIORITIES	4			/* 0 urgent .. 3 bulk; lane = provider * 4 + priority */
 
@@ -32,6 +33,12 @@ typedef struct Outlet
 	int			problem_told;	/* to notify.provider: see outlet.c */
 	bool		retired;
 	int			concurrency;	/* 0: the default */
+	GateRate	rate_limit;
+	Gate	   *gate;			/* shared with other dispatchers; NULL for the inbox */
+	bool		starved;		/* the last claim was held down by the gate */
+	int			space;			/* for each lane of the claim under way */
+	int			promised;		/* by the gate, to the claim under way */
+	int64		start_at;		/* ticks: no token before */
 	Transfer   *errand;			/* fetches what letters must wait for, or NULL */
 	int			jobs;			/* claimed and not yet settled */
 	int			sending;
@@ -59,6 +66,16 @@ extern Outlet *outlet_find(int id);
 extern void outlets_fill_claim(struct Claim *claim, int capacity);
 extern void outlets_take_claim(struct Claim *claim);
 
+/* Ticks: when the gates let more be claimed, or a waiting message begin; PG_INT64_MAX: no such */
+extern int64 outlets_room_time(void);
+extern int64 outlets_start_time(void);
+
+/* Before messages are begun: waits for tokens that are over */
+extern void outlets_end_waits(void);
+
+/* One that waited too long to be begun, taken out of its queue, or NULL */
+extern struct Job *outlets_stale(void);
+
 /* The next message to start, or NULL; "capacity" is for providers without their own. */
 extern struct Job *outlets_next(int capacity);
 
@@ -74,7 +91,13 @@ typedef enum Hunger
 
 extern Hunger outlets_hunger(int capacity);
 
-/* A transfer ended; true when a claim held down by this outlet may now get more. */
-extern bool outlet_finished(Outlet *outlet);
+/* A transfer is put on the wire. */
+extern void outlet_began(Outlet *outlet);
+
+/* It ended; true when a claim held down by this outlet may now get more. */
+extern bool outlet_finished(Outlet *outlet, const SendResult *result, int64 latency_ms);
+
+/* It was abandoned. */
+extern void outlet_abandoned(Outlet *outlet);
 
 #endif							/* NOTIFY_DISPATCH_OUTLET_H */

@@ -2,8 +2,9 @@
  * send.c
  *		Claimed messages onto the wire and their answers back.
  *
- * A job is in exactly one list: its outlet's queue, "sending", "answered" or
- * "suspects".
+ * A job is in exactly one list: its outlet's queue, "sending", "answered",
+ * "suspects" or "unsent".  The unsent were claimed and not begun: they are given
+ * back, and the attempt is not counted.
  *
  * What a crash can send twice is what went on the wire and is not settled.
  * That, not only what is being sent, is held to notify_pg.max_in_flight.
@@ -26,9 +27,6 @@
 #include "net/mux.h"
 #include "ticks.h"
 
-/* A message that waited so much of its lease is not begun any more. */
-#define STALE_SHARE		2
-
 /* What is kept of the lease for settling the answer. */
 #define MARGIN_SHARE	10
 #define MARGIN_LEAST_MS	INT64CONST(1000)
@@ -37,12 +35,13 @@ static Mux *mux = NULL;
 static int	capacity = 0;
 static int	in_flight = 0;
 static int	exposed = 0;		/* on the wire or answered from there, not settled */
-static int	answers = 0;
+static int	answers = 0;		/* answered, suspects and unsent */
 static bool made_room = false;
 static int64 render_us = 0;		/* spent filling templates */
 static dlist_head sending = DLIST_STATIC_INIT(sending);
 static dlist_head answered = DLIST_STATIC_INIT(answered);
 static dlist_head suspects = DLIST_STATIC_INIT(suspects);
+static dlist_head unsent = DLIST_STATIC_INIT(unsent);
 
 bool
 send_setup(int connections)
@@ -89,6 +88,12 @@ dlist_head *
 send_suspects(void)
 {
 	return &suspects;
+}
+
+dlist_head *
+send_unsent(void)
+{
+	return &unsent;
 }
 
 int
@@ -253,7 +258,7 @@ put_on_wire(Job *job)
 	in_flight++;
 	exposed++;
 	job->exposed = true;
-	job->outlet->sending++;
+	outlet_began(job->outlet);
 }
 
 /* The provider could not get what its messages need: that is their answer. */
@@ -271,9 +276,7 @@ static void
 start_job(Job *job)
 {
 	job->begun_at = ticks_us();
-	if (job->begun_at - job->claimed_at > job->lease / STALE_SHARE)
-		answer_with(job, SEND_RETRY, "not sent: it waited too long for its provider");
-	else if (refused(job))
+	if (refused(job))
 		return;
 	else if (!prepare(job))
 		return;
@@ -340,8 +343,7 @@ finish(CURL *easy, CURLcode code)
 	job->transfer = NULL;
 	dlist_delete(&job->node);
 	in_flight--;
-	job->outlet->sending--;
-	if (outlet_finished(job->outlet))
+	if (outlet_finished(job->outlet, &job->result, (ticks_us() - job->begun_at) / 1000))
 		made_room = true;
 	answer(job);
 }
@@ -368,6 +370,12 @@ start_waiting(void)
 	bool		any = false;
 
 	start_errands();
+	outlets_end_waits();
+	while ((job = outlets_stale()) != NULL)
+	{
+		dlist_push_tail(&unsent, &job->node);
+		answers++;
+	}
 	while (exposed < capacity && (job = outlets_next(capacity)) != NULL)
 	{
 		start_job(job);
@@ -436,7 +444,7 @@ send_abandon(void)
 		transfer_end(job->transfer, CURLE_ABORTED_BY_CALLBACK, &job->result);
 		job->transfer = NULL;
 		in_flight--;
-		job->outlet->sending--;
+		outlet_abandoned(job->outlet);
 		if (job->letter.at_most_once)
 			answer_with(job, SEND_PERMANENT_MESSAGE,
 						"ambiguous: the dispatcher stopped while it was being sent");

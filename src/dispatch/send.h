@@ -31,7 +31,11 @@ extern bool send_made_room(void);
  */
 extern dlist_head *send_answers(void);
 extern dlist_head *send_suspects(void);
-extern int	send_answer_count(void);	/* of both */
+
+/* Claimed and not begun, to be given back; settled like answers. */
+extern dlist_head *send_unsent(void);
+
+extern int	send_answer_count(void);	/* of all three */
 extern void send_answer_settled(Job *job);
 extern void send_answer_suspect(Job *job);
 

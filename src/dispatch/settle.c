@@ -57,6 +57,20 @@ settle_take(Settlement *settlement, dlist_head *answers, int most)
 }
 
 void
+settle_take_unsent(Settlement *settlement, dlist_head *unsent, int most)
+{
+	dlist_iter	iter;
+
+	settlement->unsent = palloc(sizeof(Job *) * Max(1, most));
+	dlist_foreach(iter, unsent)
+	{
+		if (settlement->nunsent == most)
+			break;
+		settlement->unsent[settlement->nunsent++] = dlist_container(Job, node, iter.cur);
+	}
+}
+
+void
 settle_take_one(Settlement *settlement, Job *job)
 {
 	settle_begin(settlement, 1);
@@ -155,9 +169,41 @@ settle_plan(void)
 	return plan;
 }
 
-/* Inside a transaction. */
-void
-settle_run(Settlement *settlement)
+/* Rows as they were before they were claimed */
+static void
+run_unsent(Settlement *settlement)
+{
+	static SPIPlanPtr plan = NULL;
+	Oid			types[] = {INT4OID, INT8OID, TIDARRAYOID, INT8ARRAYOID};
+	Column		tids;
+	Column		messages;
+	Datum		values[4];
+
+	column_begin(&tids, settlement->nunsent);
+	column_begin(&messages, settlement->nunsent);
+	for (int i = 0; i < settlement->nunsent; i++)
+	{
+		tids.values[i] = PointerGetDatum(&settlement->unsent[i]->tid);
+		messages.values[i] = Int64GetDatum(settlement->unsent[i]->letter.message);
+	}
+	values[0] = Int32GetDatum(settlement->slot);
+	values[1] = Int64GetDatum(settlement->boot);
+	values[2] = column_array(&tids, TIDOID);
+	values[3] = column_array(&messages, INT8OID);
+	if (plan == NULL)
+	{
+		plan = SPI_prepare("SELECT notify._give_back($1, $2, $3, $4)", 4, types);
+		if (plan == NULL)
+			elog(ERROR, "could not prepare giving back: %s",
+				 SPI_result_code_string(SPI_result));
+		SPI_keepplan(plan);
+	}
+	if (SPI_execute_plan(plan, values, NULL, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "notify._give_back() failed");
+}
+
+static void
+run_answers(Settlement *settlement)
 {
 	Column		columns[S_COUNT];
 	Datum		values[ARGUMENTS];
@@ -176,4 +222,14 @@ settle_run(Settlement *settlement)
 		elog(ERROR, "notify._settle() failed");
 	settlement->accepted = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0],
 													   SPI_tuptable->tupdesc, 1, &isnull));
+}
+
+/* Inside a transaction. */
+void
+settle_run(Settlement *settlement)
+{
+	if (settlement->nunsent > 0)
+		run_unsent(settlement);
+	if (settlement->njobs > 0)
+		run_answers(settlement);
 }

@@ -17,10 +17,13 @@ typedef struct Settlement
 	int64		accepted;		/* the rest were no longer ours */
 	int			sent;
 	int			again;			/* to be tried once more */
+	Job		  **unsent;			/* to be given back */
+	int			nunsent;
 } Settlement;
 
 extern void settle_take(Settlement *settlement, dlist_head *answers, int most);
 extern void settle_take_one(Settlement *settlement, Job *job);
+extern void settle_take_unsent(Settlement *settlement, dlist_head *unsent, int most);
 extern void settle_run(Settlement *settlement);
 
 #endif							/* NOTIFY_DISPATCH_SETTLE_H */

@@ -200,6 +200,8 @@ settle_time(void)
 {
 	int			brisk;
 
+	if (!dlist_is_empty(send_unsent()))
+		return settling.until;
 	if (dlist_is_empty(send_answers()))
 		return PG_INT64_MAX;
 	/* Those that hang leave fewer to make up a batch. */
@@ -231,11 +233,13 @@ claim_time(void)
 {
 	Hunger		hunger;
 
-	if (!may_have_work || jobs_bytes() >= HELD_MOST)
+	if (jobs_bytes() >= HELD_MOST)
 		return PG_INT64_MAX;
+	if (!may_have_work)
+		return Max(claiming.until, outlets_room_time());
 	hunger = outlets_hunger(capacity);
 	if (hunger == HUNGER_FULL)
-		return PG_INT64_MAX;
+		return Max(claiming.until, outlets_room_time());
 	if (unanswered() == 0)
 		return claiming.until;
 	return Max(claiming.until,
@@ -318,6 +322,8 @@ after_settling(Settlement *settlement)
 	slot_count(worker_slot, COUNT_FAILED, settlement->njobs - settlement->sent);
 	for (int i = 0; i < settlement->njobs; i++)
 		send_answer_settled(settlement->jobs[i]);
+	for (int i = 0; i < settlement->nunsent; i++)
+		send_answer_settled(settlement->unsent[i]);
 	if (settlement->again > 0)
 		wake_workers(WORKER_PLANNER, MyDatabaseId);
 	settling.failures = 0;
@@ -407,7 +413,10 @@ run_exchange(Exchange *x)
 	if (x->suspect)
 		settle_take_one(&x->settlement, x->suspect);
 	else if (x->settle)
+	{
 		settle_take(&x->settlement, send_answers(), settle_most);
+		settle_take_unsent(&x->settlement, send_unsent(), settle_most);
+	}
 	if (x->claim)
 		prepare_claim(&x->taken);
 	pgstat_report_activity(STATE_RUNNING, "notify_pg: settling and claiming");
@@ -492,7 +501,7 @@ time_to_sleep(int64 now)
 	int64		next = now + (int64) notify_poll_interval * 1000;
 	Job		   *waiting = next_suspect();
 
-	next = Min(next, settle_time());
+	next = Min(next, Min(settle_time(), outlets_start_time()));
 	if (waiting)
 		next = Min(next, waiting->record_at);
 	if (refreshed_at != 0)
@@ -593,6 +602,7 @@ notify_dispatcher_main(Datum main_arg)
 	worker_pin("synchronous_commit", "on");
 	worker_pin("lock_timeout", "1s");
 	slot = order.number;
+	gates_begin(slot);
 	boot = GetCurrentTimestamp();
 	set_up_memory();
 	set_up_network();

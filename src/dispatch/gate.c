@@ -1,0 +1,371 @@
+/*
+ * gate.c
+ *		What all dispatchers of a database share about a provider; gate.h says how.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
+
+#include "dispatch/gate.h"
+#include "guc.h"
+#include "ticks.h"
+
+#define GATES		512
+#define SECOND		INT64CONST(1000000)
+
+/*
+ * Tokens of so much of a lease are promised ahead.  A claim may take as many of
+ * each priority, and half of a lease is what a message may wait here at most.
+ */
+#define AHEAD_SHARE 40
+
+#define LATENCIES_KEPT 1000
+
+typedef struct GateTable
+{
+	slock_t		mutex;
+	Gate		gates[GATES];
+} GateTable;
+
+static GateTable *table = NULL;
+static int	me = 0;				/* the dispatcher, from 0 */
+static shmem_request_hook_type previous_request = NULL;
+static shmem_startup_hook_type previous_startup = NULL;
+
+/* -------------------------------------------------------------- memory --- */
+
+static void
+request_memory(void)
+{
+	if (previous_request)
+		previous_request();
+	RequestAddinShmemSpace(sizeof(GateTable));
+}
+
+static void
+start_memory(void)
+{
+	bool		found;
+
+	if (previous_startup)
+		previous_startup();
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	table = ShmemInitStruct("notify_pg gates", sizeof(GateTable), &found);
+	if (!found)
+	{
+		memset(table, 0, sizeof(GateTable));
+		SpinLockInit(&table->mutex);
+		for (int i = 0; i < GATES; i++)
+			SpinLockInit(&table->gates[i].mutex);
+	}
+	LWLockRelease(AddinShmemInitLock);
+}
+
+void
+gate_install(void)
+{
+	previous_request = shmem_request_hook;
+	shmem_request_hook = request_memory;
+	previous_startup = shmem_startup_hook;
+	shmem_startup_hook = start_memory;
+}
+
+int64
+gate_now(void)
+{
+	return ticks_us() + (int64) notify_clock_offset * SECOND;
+}
+
+/* ------------------------------------------------- entering and leaving --- */
+
+/* What this dispatcher has there is gone with it. */
+static void
+forget_mine(Gate *gate)
+{
+	SpinLockAcquire(&gate->mutex);
+	gate->promised[me] = 0;
+	gate->sending[me] = 0;
+	SpinLockRelease(&gate->mutex);
+}
+
+static void
+leave_all(int code, Datum arg)
+{
+	SpinLockAcquire(&table->mutex);
+	for (int i = 0; i < GATES; i++)
+	{
+		Gate	   *gate = &table->gates[i];
+
+		if (gate->database != MyDatabaseId || (gate->users & (UINT32_C(1) << me)) == 0)
+			continue;
+		gate->users &= ~(UINT32_C(1) << me);
+		forget_mine(gate);
+	}
+	SpinLockRelease(&table->mutex);
+}
+
+void
+gates_begin(int dispatcher)
+{
+	Assert(dispatcher >= 1 && dispatcher <= GATE_DISPATCHERS);
+	me = dispatcher - 1;
+	leave_all(0, (Datum) 0);
+	before_shmem_exit(leave_all, (Datum) 0);
+}
+
+/* A gate nobody has entered becomes this provider's.  Under the table's lock. */
+static void
+take_over(Gate *gate, int provider, int64 now)
+{
+	SpinLockAcquire(&gate->mutex);
+	memset(&gate->used_at, 0, sizeof(Gate) - offsetof(Gate, used_at));
+	gate->used_at = now;
+	SpinLockRelease(&gate->mutex);
+	gate->database = MyDatabaseId;
+	gate->provider = provider;
+	gate->users = 0;
+}
+
+/* The provider's gate, or the one to give it: the longest unused.  Likewise. */
+static Gate *
+find_gate(int provider)
+{
+	Gate	   *oldest = NULL;
+
+	for (int i = 0; i < GATES; i++)
+	{
+		Gate	   *gate = &table->gates[i];
+
+		if (gate->database == MyDatabaseId && gate->provider == provider)
+			return gate;
+		if (gate->users == 0 && (oldest == NULL || gate->used_at < oldest->used_at))
+			oldest = gate;
+	}
+	return oldest;
+}
+
+Gate *
+gate_enter(int provider)
+{
+	int64		now = gate_now();
+	Gate	   *gate;
+
+	SpinLockAcquire(&table->mutex);
+	gate = find_gate(provider);
+	if (gate && (gate->database != MyDatabaseId || gate->provider != provider))
+		take_over(gate, provider, now);
+	if (gate)
+		gate->users |= UINT32_C(1) << me;
+	SpinLockRelease(&table->mutex);
+	return gate;
+}
+
+/* Once for each time it was entered; the last one out of this process counts. */
+void
+gate_leave(Gate *gate)
+{
+	SpinLockAcquire(&table->mutex);
+	gate->users &= ~(UINT32_C(1) << me);
+	SpinLockRelease(&table->mutex);
+	forget_mine(gate);
+}
+
+/* ---------------------------------------------------------------- tokens --- */
+
+/* Under the gate's lock, as all from here on that takes "now". */
+static void
+fill(Gate *gate, const GateRate *rate, int64 now)
+{
+	gate->used_at = now;
+	if (!gate->filled)
+	{
+		gate->filled = true;
+		gate->tokens = rate->burst;
+		gate->filled_at = now;
+	}
+	if (now > gate->filled_at)
+		gate->tokens += (now - gate->filled_at) * rate->rate / SECOND;
+	/* Others read the clock a little earlier; much earlier: it was set back. */
+	if (now > gate->filled_at || now < gate->filled_at - SECOND)
+		gate->filled_at = now;
+	gate->tokens = Min(gate->tokens, rate->burst);
+}
+
+static int
+sum(const uint16 *numbers)
+{
+	int			total = 0;
+
+	for (int i = 0; i < GATE_DISPATCHERS; i++)
+		total += numbers[i];
+	return total;
+}
+
+/* Tokens that will come while a claim's messages wait */
+static double
+ahead(const GateRate *rate)
+{
+	return rate->rate * notify_lease / AHEAD_SHARE;
+}
+
+/* A claim is worth making for half of that, and for less when that is less than one. */
+static double
+worth(const GateRate *rate)
+{
+	return Max(1.0, floor(ahead(rate) / 2));
+}
+
+/* Tokens nobody was promised, those to come among them */
+static double
+free_tokens(Gate *gate, const GateRate *rate, int64 now)
+{
+	fill(gate, rate, now);
+	return gate->tokens + ahead(rate) - sum(gate->promised);
+}
+
+static void
+add_promise(Gate *gate, int more)
+{
+	gate->promised[me] = Max(0, Min(gate->promised[me] + more, PG_UINT16_MAX));
+}
+
+int
+gate_room(Gate *gate, const GateRate *rate, int wanted, bool promise)
+{
+	int64		now = gate_now();
+	double		free;
+
+	SpinLockAcquire(&gate->mutex);
+	if (rate->rate > 0 && wanted > 0)
+	{
+		free = free_tokens(gate, rate, now);
+		wanted = free < worth(rate) ? 0 : (int) Min(wanted, free);
+	}
+	if (promise)
+		add_promise(gate, wanted);
+	SpinLockRelease(&gate->mutex);
+	return wanted;
+}
+
+void
+gate_promise(Gate *gate, int more)
+{
+	SpinLockAcquire(&gate->mutex);
+	add_promise(gate, more);
+	SpinLockRelease(&gate->mutex);
+}
+
+static int64
+time_for(double tokens, const GateRate *rate)
+{
+	return tokens <= 0 ? 0 : (int64) Min(ceil(tokens / rate->rate * SECOND), 3600.0 * SECOND);
+}
+
+int64
+gate_room_in(Gate *gate, const GateRate *rate)
+{
+	int64		now = gate_now();
+	double		missing = 0;
+
+	if (rate->rate <= 0)
+		return 0;
+	SpinLockAcquire(&gate->mutex);
+	missing = worth(rate) - free_tokens(gate, rate, now);
+	SpinLockRelease(&gate->mutex);
+	return time_for(missing, rate);
+}
+
+int64
+gate_start(Gate *gate, const GateRate *rate)
+{
+	int64		now = gate_now();
+	double		missing = 0;
+
+	SpinLockAcquire(&gate->mutex);
+	if (rate->rate > 0)
+	{
+		fill(gate, rate, now);
+		missing = 1 - gate->tokens;
+		if (missing <= 0)
+			gate->tokens -= 1;
+	}
+	if (missing <= 0)
+		add_promise(gate, -1);
+	SpinLockRelease(&gate->mutex);
+	return missing <= 0 ? 0 : Max(1, time_for(missing, rate));
+}
+
+/* ------------------------------------------------------------- transfers --- */
+
+void
+gate_began(Gate *gate)
+{
+	SpinLockAcquire(&gate->mutex);
+	gate->sending[me]++;
+	SpinLockRelease(&gate->mutex);
+}
+
+/* Under the gate's lock. */
+static void
+note_latency(Gate *gate, int64 latency_ms)
+{
+	int			place = 0;
+	int			total = 0;
+
+	while (place < GATE_LATENCIES - 1 && latency_ms >> place > 0)
+		place++;
+	gate->latency[place]++;
+	for (int i = 0; i < GATE_LATENCIES; i++)
+		total += gate->latency[i];
+	if (total >= LATENCIES_KEPT)
+		for (int i = 0; i < GATE_LATENCIES; i++)
+			gate->latency[i] /= 2;
+}
+
+void
+gate_ended(Gate *gate, bool ok, int64 latency_ms)
+{
+	int64		now = gate_now();
+
+	SpinLockAcquire(&gate->mutex);
+	gate->used_at = now;
+	gate->sending[me] = Max(0, gate->sending[me] - 1);
+	if (latency_ms >= 0)
+	{
+		gate->sent += ok;
+		gate->failed += !ok;
+		note_latency(gate, latency_ms);
+	}
+	SpinLockRelease(&gate->mutex);
+}
+
+/* --------------------------------------------------------------- looking --- */
+
+int
+gates_count(void)
+{
+	return table ? GATES : 0;
+}
+
+bool
+gate_copy(int index, Oid database, Gate *copy)
+{
+	Gate	   *gate = &table->gates[index];
+	bool		mine;
+
+	SpinLockAcquire(&table->mutex);
+	mine = gate->provider != 0 && gate->database == database;
+	if (mine)
+	{
+		SpinLockAcquire(&gate->mutex);
+		memcpy(copy, gate, sizeof(Gate));
+		SpinLockRelease(&gate->mutex);
+	}
+	SpinLockRelease(&table->mutex);
+	return mine;
+}

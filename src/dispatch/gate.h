@@ -1,0 +1,88 @@
+/*
+ * gate.h
+ *		What all dispatchers of a database share about a provider: the tokens
+ *		of its rate, what is on its way, what came of it.
+ *
+ * The rate is a token bucket.  A message takes a token when it is begun, so
+ * in any time t no more than rate * t + burst are begun, by all dispatchers
+ * together.  So that messages do not wait for tokens in a dispatcher's memory
+ * while their leases run, a claim is promised tokens before it is made: those
+ * there are and those of the next moment, less what was promised to others.
+ *
+ * Locking protocol
+ * ----------------
+ * Spinlocks, never two at a time but the table's before a gate's, nothing done
+ * under them but arithmetic.  The table's guards which gate is whose; a gate's
+ * guards all else in it.  A gate cannot become another provider's while any
+ * dispatcher has entered it, and who entered leaves when it exits, whichever
+ * way: a backend killed outright takes the shared memory with it.
+ *
+ * Gates outlive dispatchers, not the server: after its restart buckets are full.
+ */
+#ifndef NOTIFY_DISPATCH_GATE_H
+#define NOTIFY_DISPATCH_GATE_H
+
+#include "port/atomics.h"
+#include "storage/spin.h"
+
+#define GATE_DISPATCHERS	32	/* the most notify_pg.dispatchers can be */
+#define GATE_LATENCIES		24	/* ms in powers of two */
+
+typedef struct Gate
+{
+	Oid			database;		/* these three under the table's lock */
+	int			provider;		/* notify.provider.id */
+	uint32		users;			/* a bit per dispatcher that entered */
+	slock_t		mutex;
+	int64		used_at;		/* gate_now() */
+	bool		filled;			/* tokens and filled_at mean something */
+	double		tokens;
+	int64		filled_at;		/* gate_now() */
+	uint16		promised[GATE_DISPATCHERS]; /* claimed, or about to be, and not begun */
+	uint16		sending[GATE_DISPATCHERS];
+	int64		sent;
+	int64		failed;
+	uint32		latency[GATE_LATENCIES];	/* halved now and then, so it is of late */
+} Gate;
+
+/* How fast a provider may be used. */
+typedef struct GateRate
+{
+	double		rate;			/* messages a second; 0: no limit */
+	double		burst;			/* at once, after a rest; at least 1 */
+} GateRate;
+
+/* While preloading. */
+extern void gate_install(void);
+
+/* Microseconds on a clock that notify_pg.clock_offset moves. */
+extern int64 gate_now(void);
+
+/* As dispatcher 1 .. GATE_DISPATCHERS of this database, before all else. */
+extern void gates_begin(int dispatcher);
+
+/* A provider's gate; NULL when all are in use. */
+extern Gate *gate_enter(int provider);
+extern void gate_leave(Gate *gate);
+
+/* How many of "wanted" messages may be claimed; promise: keep tokens for them. */
+extern int	gate_room(Gate *gate, const GateRate *rate, int wanted, bool promise);
+
+/* So many more were claimed than promised, or, below 0, fewer, or given back. */
+extern void gate_promise(Gate *gate, int more);
+
+/* Microseconds until gate_room() gives something. */
+extern int64 gate_room_in(Gate *gate, const GateRate *rate);
+
+/* Begin one that was promised: 0, or microseconds until there is a token. */
+extern int64 gate_start(Gate *gate, const GateRate *rate);
+
+/* It went on the wire; it came back, or was abandoned (latency -1). */
+extern void gate_began(Gate *gate);
+extern void gate_ended(Gate *gate, bool ok, int64 latency_ms);
+
+/* For notify._gates(): consistent copies of this database's gates. */
+extern int	gates_count(void);
+extern bool gate_copy(int index, Oid database, Gate *copy);
+
+#endif							/* NOTIFY_DISPATCH_GATE_H */
