@@ -11,7 +11,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = notify_cluster('main', conf => "log_lock_waits = on\ndeadlock_timeout = '50ms'\nmax_connections = 30\n"
-	  . "notify_pg.retention = '60 days'\n");
+	  . "notify_pg.retention = '60d'\n");
 $node->safe_psql('postgres', q{
 	CREATE TABLE orders (id serial PRIMARY KEY, customer text);
 	INSERT INTO notify.category (name, class, channels) VALUES ('c', 'transactional', '{inbox}');
@@ -40,7 +40,7 @@ $node->safe_psql('postgres', sprintf(q{
 my $reader = sitting(q{BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM notify.event, notify.message, notify.outcome;});
 my $writer = sitting(q{BEGIN; INSERT INTO orders (customer) VALUES ('ann');});
 # From here on those days are old: not before, or the planner's own upkeep could be first.
-$node->append_conf('postgresql.conf', "notify_pg.retention = '30 days'\n");
+$node->append_conf('postgresql.conf', "notify_pg.retention = '30d'\n");
 $node->reload;
 my $script = PostgreSQL::Test::Utils::tempdir . '/insert.sql';
 append_to_file($script, "INSERT INTO orders (customer) VALUES ('ann');\n");
