@@ -18,7 +18,6 @@ my $node = notify_cluster('main', conf => "notify_pg.poll_interval = '50ms'\n");
 configure('postgres');
 $node->safe_psql('postgres', 'CREATE DATABASE shop');
 my $in_shop = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'shop' AND backend_type LIKE 'notify_pg %'";
-my $launcher = $node->safe_psql('postgres', "SELECT pid FROM notify._workers() WHERE kind = 'launcher'");
 
 # Rolled back
 for (1 .. 3)
@@ -84,7 +83,38 @@ $open[0]->query_safe('ROLLBACK');
 within(10, 'so are those of the other', sub { wait_for_sql($node, $anywhere, '4') });
 $_->quit for @open;
 
+# A planner that was ordered before the drop began, and comes when the launcher cannot
+# call it back, finds out by itself.
+my $drop = $node->background_psql('shop');
+$drop->query_safe('SET client_min_messages = error');
+my $shop = $drop->query_safe(q{SELECT oid FROM pg_database WHERE datname = 'shop'});
+my $launcher = $node->safe_psql('shop', "SELECT pid FROM notify._workers() WHERE kind = 'launcher'");
+my $postmaster = slurp_file($node->data_dir . '/postmaster.pid') =~ s/\n.*//sr;
+$node->append_conf('postgresql.conf', "post_auth_delay = 2\n");    # of a process, before it attaches
+$node->reload;
+wait_for_sql($node, 'SHOW post_auth_delay', '2s');
+$drop->query_safe(q{SELECT pg_terminate_backend(pid) FROM notify._workers() WHERE kind = 'planner'});
+wait_until('a planner is ordered', sub {
+	$drop->query_safe(q{SELECT count(*) FROM notify._workers() WHERE kind = 'planner' AND state = 'starting'}) eq '1' && planner_processes();
+});
+kill 'STOP', $launcher;
+$drop->query_safe('BEGIN; DROP EXTENSION notify_pg CASCADE');
+ok(wait_until('the planner leaves', sub { !planner_processes() }), 'a planner that comes after the drop has begun leaves');
+kill 'CONT', $launcher;
+$drop->query_safe('ROLLBACK');
+$drop->quit;
+$node->append_conf('postgresql.conf', "post_auth_delay = 0\n");
+$node->reload;
+within(15, 'rolled back: workers come', sub { wait_for_sql($node, $in_shop, '2') });
+
 done_testing();
+
+# The planners of database shop, also those that have not attached yet.
+sub planner_processes
+{
+	my @ps = split /\n/, `ps -o args= --ppid $postmaster`;
+	return scalar grep { /notify_pg planner for database $shop\b/ } @ps;
+}
 
 sub configure
 {
