@@ -88,7 +88,7 @@ GRANT SELECT, UPDATE ON notify.address, notify.provider, notify.rule TO notify_w
 GRANT SELECT ON notify.recipient_former TO notify_worker;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA notify TO notify_worker;
 GRANT EXECUTE ON FUNCTION notify._plan(integer), notify._maintain(), notify._clock_was_set(bigint), notify._look_at_queries(), notify._claim(integer, bigint, integer[], bigint[], integer[], interval, integer),
-	notify._settle(integer, bigint, tid[], bigint[], text[], integer[], text[], text[], bigint[], integer[], text[], text[]),
+	notify._settle(integer, bigint, tid[], bigint[], text[], integer[], text[], text[], bigint[], integer[], text[], text[], boolean[]),
 	notify._rescue(integer, bigint), notify._give_back(integer, bigint, tid[], bigint[]), notify._providers(), notify._config_version(), notify._template(bigint), notify._partials(jsonb) TO notify_worker;
 GRANT SELECT ON notify._serving TO notify_worker;
 GRANT SELECT ON notify.instance, notify.origin TO notify_worker, notify_report, notify_admin;
@@ -106,7 +106,7 @@ GRANT EXECUTE ON FUNCTION notify._is_superuser(), notify._held(), notify._is_cop
 	notify._locale_chain(text), notify._event_meta(bigint, "char", text, text),
 	notify._event_old(notify.event), notify._run_query(bigint, text, bigint[], jsonb[], jsonb[], jsonb[]),
 	notify._promote(timestamptz, timestamptz, integer), notify._data(bigint, "char", text, text, jsonb, jsonb, jsonb), notify._stop_claimed(bigint[], bigint, bigint), notify._day_start(date),
-	notify._verdict(text, text, boolean), notify._release(bigint[]), notify._lanes(), notify._overdue(), notify._reroute(integer),
+	notify._verdict(text, text, boolean), notify._release(bigint[]), notify._lanes(), notify._overdue(), notify._reroute(integer), notify._gates(), notify._probe_due(), notify._offer_probes(),
 	notify._make_partitions(), notify._drop_partitions(), notify._finish_erasures(), notify._with_secrets(jsonb) TO notify_worker;
 
 -- Rows of days that no partition was made for, empty in practice

@@ -106,7 +106,8 @@ CREATE TABLE notify.ready (
 	redriven	boolean NOT NULL DEFAULT false,
 	owner		integer,
 	boot		bigint,
-	lease		timestamptz
+	lease		timestamptz,
+	pinned		boolean NOT NULL DEFAULT false
 ) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
 		autovacuum_vacuum_insert_scale_factor = 0, autovacuum_analyze_scale_factor = 0,
 		autovacuum_analyze_threshold = 100000, autovacuum_vacuum_cost_delay = 0);
@@ -122,12 +123,14 @@ COMMENT ON COLUMN notify.ready.redriven IS 'True after redrive(): it is sent alt
 COMMENT ON COLUMN notify.ready.owner IS 'The dispatcher slot that has it; NULL: free.';
 COMMENT ON COLUMN notify.ready.boot IS 'Which start of that dispatcher; with owner it fences late settles.';
 COMMENT ON COLUMN notify.ready.lease IS 'After this another may take it.';
+COMMENT ON COLUMN notify.ready.pinned IS 'True when its provider may have it already: no other gets it while that one is enabled.';
 
 CREATE TABLE notify.scheduled (
 	message		bigint PRIMARY KEY,
 	due_at		timestamptz NOT NULL,
 	attempts	integer NOT NULL DEFAULT 0,
-	redriven	boolean NOT NULL DEFAULT false
+	redriven	boolean NOT NULL DEFAULT false,
+	provider	integer
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
 		autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 100000,
 		autovacuum_vacuum_cost_delay = 0);
@@ -139,6 +142,7 @@ COMMENT ON COLUMN notify.scheduled.message IS 'notify.message.id.';
 COMMENT ON COLUMN notify.scheduled.due_at IS 'When (notify.now() time).';
 COMMENT ON COLUMN notify.scheduled.attempts IS 'Attempts made so far.';
 COMMENT ON COLUMN notify.scheduled.redriven IS 'As in notify.ready.';
+COMMENT ON COLUMN notify.scheduled.provider IS 'The provider.id that may have it already: no other gets it while that one is enabled. NULL: none has.';
 
 CREATE TABLE notify.idempotency (
 	key			text PRIMARY KEY,

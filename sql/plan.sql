@@ -633,11 +633,14 @@ BEGIN
 		WHERE s.ctid = ANY (ARRAY(SELECT q.ctid FROM notify.scheduled q
 								  WHERE q.due_at BETWEEN since AND until ORDER BY q.due_at LIMIT batch
 								  FOR UPDATE SKIP LOCKED))
-		RETURNING s.message, s.due_at, s.attempts, s.redriven
+		RETURNING s.message, s.due_at, s.attempts, s.redriven, s.provider
+	), mine AS MATERIALIZED (
+		SELECT p.id FROM notify.provider p WHERE p.enabled AND p.id IN (SELECT d.provider FROM due d)
 	)
-	INSERT INTO notify.ready (message, lane, attempts, redriven)
-	SELECT d.message, coalesce(v.provider, 0) * 4 + m.priority, d.attempts, d.redriven
+	INSERT INTO notify.ready (message, lane, attempts, redriven, pinned)
+	SELECT d.message, coalesce(x.id, v.provider, 0) * 4 + m.priority, d.attempts, d.redriven, x.id IS NOT NULL
 	FROM due d
+	LEFT JOIN mine x ON x.id = d.provider
 	JOIN notify.message m ON m.id = d.message
 	LEFT JOIN notify._serving v ON v.channel = m.channel
 	ORDER BY d.due_at
@@ -755,6 +758,9 @@ BEGIN
 		SELECT a.planned, a.readied INTO planned, readied
 		FROM notify._apply_all(next.chunk, next.people, c.backlog_next) AS a;
 		c := notify._add_audience(c, next.chunk);
+	END IF;
+	IF notify._probe_due() THEN
+		PERFORM notify._offer_probes();
 	END IF;
 	IF promoted < batch AND since < at - 2 * slack THEN
 		c.due_from := at - slack;

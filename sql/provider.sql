@@ -170,16 +170,6 @@ $$;
 COMMENT ON FUNCTION notify._config_version() IS
 'Changes when a provider, its preset or a secret does. Internal.';
 
--- What dispatchers share about this database's providers (src/dispatch/gate.c).
-CREATE FUNCTION notify._gates(OUT provider integer, OUT tokens double precision, OUT age double precision,
-							  OUT waiting integer, OUT sending integer, OUT sent bigint, OUT failed bigint, OUT latency integer)
-RETURNS SETOF record
-LANGUAGE c VOLATILE PARALLEL RESTRICTED
-AS 'MODULE_PATHNAME', 'notify_sql_gates';
-
-COMMENT ON FUNCTION notify._gates() IS
-'A row per provider that dispatchers use or used: tokens there were, and how many seconds ago; messages waiting for their turn and on the wire in all dispatchers; answers since the server started; the median latency of late in ms, rounded up to a power of two. Internal.';
-
 CREATE FUNCTION notify._providers()
 RETURNS TABLE (id integer, name text, channel text, preset jsonb, settings jsonb, concurrency integer, inbox boolean,
 			   rate double precision, burst double precision)
@@ -198,12 +188,33 @@ $$;
 COMMENT ON FUNCTION notify._providers() IS
 'The enabled providers with their presets and secrets, for the dispatcher alone. Internal.';
 
--- The provider each channel's messages go to now; one with a problem only when there is no other.
+-- What dispatchers share about this database's providers (src/dispatch/gate.c).
+CREATE FUNCTION notify._gates(OUT provider integer, OUT tokens double precision, OUT age double precision,
+							  OUT waiting integer, OUT sending integer, OUT sent bigint, OUT failed bigint, OUT latency integer,
+							  OUT open boolean, OUT probe_due boolean, OUT open_for double precision, OUT probe_in double precision,
+							  OUT openings bigint, OUT why text)
+RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 10
+AS 'MODULE_PATHNAME', 'notify_sql_gates';
+
+COMMENT ON FUNCTION notify._gates() IS
+'A row per provider that dispatchers use or used: tokens there were, and how many seconds ago; messages waiting for their turn and on the wire in all dispatchers; answers since the server started; the median latency of late in ms, rounded up to a power of two; whether its breaker is open and should be probed, for how many seconds it has been, in how many it may be, how often it opened, and the answer that opened it. Internal.';
+
+CREATE FUNCTION notify._probe_due() RETURNS boolean
+LANGUAGE c VOLATILE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'notify_sql_probe_due';
+
+COMMENT ON FUNCTION notify._probe_due() IS
+'Whether a provider whose breaker is open is to be tried with one message. Internal.';
+
+-- The provider each channel's messages go to now; one with a problem, or an open breaker, only when there is no other.
 CREATE VIEW notify._serving AS
-SELECT DISTINCT ON (p.channel) p.channel, p.id AS provider, p.settings ? 'url' OR NOT t.addressed AS has_url
+SELECT DISTINCT ON (p.channel) p.channel, p.id AS provider, p.settings ? 'url' OR NOT t.addressed AS has_url,
+	   coalesce(g.open, false) AS open
 FROM notify.provider p
 JOIN notify.preset t ON t.name = p.preset
+LEFT JOIN notify._gates() g ON g.provider = p.id
 WHERE p.enabled
-ORDER BY p.channel, p.problem IS NOT NULL, p.priority, p.id;
+ORDER BY p.channel, p.problem IS NOT NULL, coalesce(g.open, false), p.priority, p.id;
 
-COMMENT ON VIEW notify._serving IS 'Which provider serves which channel now. Internal.';
+COMMENT ON VIEW notify._serving IS 'Which provider serves which channel now; open: it is left alone, as are all others. Internal.';

@@ -160,7 +160,7 @@ COMMENT ON FUNCTION notify._verdict(text, text, boolean) IS 'The outcome.verdict
 
 CREATE FUNCTION notify._settle(slot integer, boot bigint, tids tid[], messages bigint[], classes text[],
 							   codes integer[], details text[], refs text[], retry_ms bigint[],
-							   latencies_ms integer[], subjects text[], bodies text[])
+							   latencies_ms integer[], subjects text[], bodies text[], ambiguous boolean[] DEFAULT '{}')
 RETURNS bigint
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -177,13 +177,14 @@ BEGIN
 	-- One pass: each row is reached by its ctid as its answer comes along.
 	WITH gone AS MATERIALIZED (
 		DELETE FROM notify.ready r
-		USING unnest(tids, messages, classes, codes, details, refs, retry_ms, latencies_ms, subjects, bodies)
-			AS u (tid, message, class, code, detail, ref, retry_ms, latency, subject, body)
+		USING unnest(tids, messages, classes, codes, details, refs, retry_ms, latencies_ms, subjects, bodies, ambiguous)
+			AS u (tid, message, class, code, detail, ref, retry_ms, latency, subject, body, ambiguous)
 		WHERE r.ctid = u.tid AND r.message = u.message AND r.owner = slot AND r.boot = _settle.boot
 		RETURNING r.message, r.attempts, r.lane, r.redriven, u.class, u.code, u.detail, u.ref,
-			u.retry_ms, u.latency, u.subject, u.body
+			u.retry_ms, u.latency, u.subject, u.body,
+			CASE WHEN u.ambiguous OR r.pinned THEN r.lane / 4 END AS pin
 	), answered AS MATERIALIZED (
-		SELECT g.message, g.attempts, g.redriven, p.name AS provider, p.channel, p.max_attempts, g.class,
+		SELECT g.message, g.attempts, g.redriven, g.pin, p.name AS provider, p.channel, p.max_attempts, g.class,
 			   nullif(g.code, 0) AS code, nullif(g.detail, '') AS detail, nullif(g.ref, '') AS ref,
 			   g.retry_ms, g.latency, g.subject, g.body,
 			   notify._verdict(g.class, p.channel, g.retry_ms >= 0) AS verdict
@@ -197,8 +198,8 @@ BEGIN
 			   CASE WHEN a.verdict = 'dead' THEN CASE WHEN a.attempts < a.max_attempts THEN 'late' ELSE 'attempts' END END
 		FROM answered a
 	), again AS (
-		INSERT INTO notify.scheduled (message, due_at, attempts, redriven)
-		SELECT a.message, at + a.retry_ms * interval '1 ms', a.attempts, a.redriven
+		INSERT INTO notify.scheduled (message, due_at, attempts, redriven, provider)
+		SELECT a.message, at + a.retry_ms * interval '1 ms', a.attempts, a.redriven, a.pin
 		FROM answered a WHERE a.verdict = 'retrying'
 	), shown AS (
 		INSERT INTO notify.inbox (recipient, message, subject, body, data)
@@ -236,15 +237,15 @@ BEGIN
 					   ORDER BY u.n);
 		IF cardinality(array_remove(moved, NULL)) > 0 THEN
 			settled := settled + notify._settle(slot, boot, moved, messages, classes, codes, details, refs,
-												retry_ms, latencies_ms, subjects, bodies);
+												retry_ms, latencies_ms, subjects, bodies, ambiguous);
 		END IF;
 	END IF;
 	RETURN settled;
 END
 $$;
 
-COMMENT ON FUNCTION notify._settle(integer, bigint, tid[], bigint[], text[], integer[], text[], text[], bigint[], integer[], text[], text[]) IS
-'Records answers and takes their rows out of the queue: retry_ms >= 0 schedules another attempt. Rows no longer owned are left alone. Gives how many were settled. Internal.';
+COMMENT ON FUNCTION notify._settle(integer, bigint, tid[], bigint[], text[], integer[], text[], text[], bigint[], integer[], text[], text[], boolean[]) IS
+'Records answers and takes their rows out of the queue: retry_ms >= 0 schedules another attempt, with the same provider when it may have arrived. Rows no longer owned are left alone. Gives how many were settled. Internal.';
 
 -- Frees claimed rows, except those that may have been sent and must not be sent twice.
 CREATE FUNCTION notify._release(taken bigint[]) RETURNS bigint
@@ -261,7 +262,7 @@ BEGIN
 	DELETE FROM notify.ready r WHERE r.message = ANY (doubtful);
 	INSERT INTO notify.outcome (message, verdict, reason)
 	SELECT d, 'failed', 'ambiguous' FROM unnest(doubtful) AS d;
-	UPDATE notify.ready r SET owner = NULL, boot = NULL, lease = NULL
+	UPDATE notify.ready r SET owner = NULL, boot = NULL, lease = NULL, pinned = true
 	WHERE r.message = ANY (taken);
 	GET DIAGNOSTICS freed = ROW_COUNT;
 	RETURN freed;
@@ -348,8 +349,9 @@ $$;
 COMMENT ON FUNCTION notify._overdue() IS 'Locks messages whose dispatcher did not settle them in time. Internal.';
 
 /*
- * Gives messages of providers that are gone or off to another provider of their
- * channel, some at a time; gives how many. The lane of a provider that no other can
+ * Gives messages of providers that are gone, off or left alone to another provider of
+ * their channel, some at a time; gives how many. Those that may have arrived stay
+ * with a provider that is enabled. The lane of a provider that no other can
  * stand in for is left alone as a whole; lanes 0 to 3 have several channels.
  */
 CREATE FUNCTION notify._reroute(batch integer) RETURNS bigint
@@ -366,7 +368,9 @@ DECLARE
 		SELECT l FROM notify._lanes() AS l
 		LEFT JOIN notify.provider p ON p.id = l / 4
 		LEFT JOIN notify._serving v ON v.channel = p.channel
-		WHERE p.id IS NULL OR (NOT p.enabled OR p.problem IS NOT NULL) AND v.provider <> p.id);
+		LEFT JOIN notify._gates() g ON g.provider = p.id AND g.open
+		WHERE p.id IS NULL OR v.provider <> p.id AND (NOT p.enabled OR p.problem IS NOT NULL OR g.open AND NOT v.open
+													  AND NOT g.probe_due));
 	moved bigint;
 BEGIN
 	IF cardinality(stranded) = 0 THEN
@@ -378,6 +382,7 @@ BEGIN
 		JOIN notify.message m ON m.id = r.message
 		JOIN notify._serving v ON v.channel = m.channel
 		WHERE r.lane = ANY (stranded) AND r.owner IS NULL
+		  AND (NOT r.pinned OR NOT EXISTS (SELECT FROM notify.provider p WHERE p.id = r.lane / 4 AND p.enabled))
 		ORDER BY r.lane, r.seq LIMIT batch
 		FOR UPDATE OF r SKIP LOCKED
 	)
@@ -391,6 +396,47 @@ $$;
 
 COMMENT ON FUNCTION notify._reroute(integer) IS
 'Moves queued messages away from providers that cannot serve them. Internal.';
+
+/*
+ * A provider whose breaker is open gets nothing while another serves its channel.
+ * When it is to be tried again, one message that is due is given to it, the least
+ * urgent there is; without one it is not tried.
+ */
+CREATE FUNCTION notify._offer_probes() RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_sort = off
+AS $$
+DECLARE
+	o record;
+	offered bigint;
+BEGIN
+	FOR o IN
+		SELECT p.id, v.provider AS other
+		FROM notify._gates() g
+		JOIN notify.provider p ON p.id = g.provider AND p.enabled
+		JOIN notify._serving v ON v.channel = p.channel AND v.provider <> p.id
+		WHERE g.probe_due
+		  AND NOT EXISTS (SELECT FROM notify.ready r WHERE r.lane BETWEEN p.id * 4 AND p.id * 4 + 3)
+	LOOP
+		FOR priority IN REVERSE 3 .. 0
+		LOOP
+			UPDATE notify.ready r
+			SET lane = o.id * 4 + priority, seq = nextval('notify.ready_seq')
+			WHERE r.ctid = ANY (ARRAY(SELECT q.ctid FROM notify.ready q
+									  WHERE q.lane = o.other * 4 + priority AND q.owner IS NULL AND NOT q.pinned
+									  ORDER BY q.seq LIMIT 1 FOR UPDATE SKIP LOCKED));
+			GET DIAGNOSTICS offered = ROW_COUNT;
+			EXIT WHEN offered > 0;
+		END LOOP;
+	END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION notify._offer_probes() IS
+'Gives one due message to each provider whose open breaker is to be probed. Internal.';
 
 /*
  * Drops the days that are older than notify_pg.retention and that nothing in

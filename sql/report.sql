@@ -129,7 +129,10 @@ SELECT p.name AS provider, p.channel, p.enabled, p.problem,
 	   r.rate, CASE WHEN r.rate IS NOT NULL THEN r.burst END AS burst,
 	   CASE WHEN r.rate IS NOT NULL THEN floor(least(r.burst, g.tokens + greatest(g.age, 0) * r.rate::double precision))::integer END AS tokens,
 	   coalesce(g.waiting, 0) AS waiting, coalesce(g.sending, 0) AS sending,
-	   coalesce(g.sent, 0) AS sent, coalesce(g.failed, 0) AS failed, g.latency
+	   coalesce(g.sent, 0) AS sent, coalesce(g.failed, 0) AS failed, g.latency,
+	   CASE WHEN NOT p.enabled THEN 'off' WHEN g.open AND g.probe_in <= 0 THEN 'half_open' WHEN g.open THEN 'open' ELSE 'closed' END AS breaker,
+	   notify.now() - g.open_for * interval '1 s' AS open_since, notify.now() + g.probe_in * interval '1 s' AS probe_at,
+	   coalesce(g.openings, 0) AS openings, g.why
 FROM notify.provider p
 LEFT JOIN notify.preset t ON t.name = p.preset
 CROSS JOIN LATERAL (SELECT coalesce(p.rate, t.rate) AS rate, coalesce(p.burst, greatest(coalesce(p.rate, t.rate), 1)) AS burst) AS r
@@ -147,6 +150,11 @@ COMMENT ON COLUMN notify.stat_provider.waiting IS 'Messages claimed and waiting 
 COMMENT ON COLUMN notify.stat_provider.sending IS 'Messages on the wire now.';
 COMMENT ON COLUMN notify.stat_provider.sent IS 'Messages it took.';
 COMMENT ON COLUMN notify.stat_provider.failed IS 'Answers other than success.';
+COMMENT ON COLUMN notify.stat_provider.breaker IS 'closed: it works; open: it is left alone; half_open: one message tries it, now or when there is one; off: not enabled.';
+COMMENT ON COLUMN notify.stat_provider.open_since IS 'Since when it is left alone (notify.now() time); NULL: it is not.';
+COMMENT ON COLUMN notify.stat_provider.probe_at IS 'When it is tried again; NULL: it is not left alone.';
+COMMENT ON COLUMN notify.stat_provider.openings IS 'How often it began to be left alone.';
+COMMENT ON COLUMN notify.stat_provider.why IS 'The answer because of which it is left alone; NULL: it is not.';
 COMMENT ON COLUMN notify.stat_provider.latency IS 'Median of the last thousand answers or so, in ms, rounded up to a power of two; NULL: there was none.';
 
 CREATE VIEW notify.stat_worker AS SELECT * FROM notify._workers();
@@ -338,6 +346,9 @@ AS $$
 		WHERE w.kind <> 'launcher' AND w.last_error_at > greatest(w.started_at, clock_timestamp() - interval '5 minutes')
 		UNION ALL
 		SELECT 5, format('provider %s: %s', p.name, p.problem) FROM notify.provider p WHERE p.problem IS NOT NULL
+		UNION ALL
+		SELECT 5, format('provider %s is left alone since %s: %s', s.provider, to_char(s.open_since, 'HH24:MI:SS'), s.why)
+		FROM notify.stat_provider s WHERE s.enabled AND s.open_since IS NOT NULL AND s.problem IS NULL
 		UNION ALL
 		SELECT 6, format('rule %s: %s', r.name, r.problem) FROM notify.rule r WHERE r.problem IS NOT NULL
 		UNION ALL

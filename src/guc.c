@@ -23,6 +23,7 @@ int			notify_poll_interval = 1000;
 int			notify_batch_size = 500;
 int			notify_max_in_flight = 100;
 int			notify_lease = 60;
+int			notify_breaker_pause = 5000;
 int			notify_nice = 10;
 int			notify_retention = 30 * 24 * 60;
 char	   *notify_allow_private_addresses = NULL;
@@ -82,6 +83,10 @@ static const IntegerSetting integers[] = {
 		"Sets how far planners and dispatchers stand back when there is too little CPU for everyone.",
 		"Added to the nice value of the server. 0: they are equal to the sessions of the application; 19: they get what is left over.",
 	&notify_nice, 10, 0, 19, PGC_SIGHUP, 0},
+	{"notify_pg.breaker_pause",
+		"Sets how long a provider that fails is left alone before it is tried again.",
+		"It doubles with each trial that fails, up to five minutes. Zero: it is never left alone.",
+	&notify_breaker_pause, 5000, 0, 60 * 60 * 1000, PGC_SIGHUP, GUC_UNIT_MS},
 	{"notify_pg.retention",
 		"Sets how long events, messages and outcomes are kept.",
 		"Whole days are dropped.",

@@ -10,6 +10,7 @@
 #include "datatype/timestamp.h"
 
 extern int	notify_dispatchers;
+extern int	notify_breaker_pause;
 extern int	notify_poll_interval;	/* ms */
 extern int	notify_batch_size;
 extern int	notify_max_in_flight;

@@ -418,6 +418,7 @@ transfer_end(Transfer *transfer, CURLcode code, SendResult *result)
 	memset(result, 0, sizeof(*result));
 	result->class = SEND_RETRY;
 	result->retry_after = -1;
+	result->neutral = transfer->own_address;
 	transfer->reply.text[transfer->reply.length] = '\0';
 	if (transfer->errand)
 		engine->classify_errand(transfer, code);

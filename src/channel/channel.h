@@ -43,6 +43,8 @@ typedef struct SendResult
 	SendClass	class;
 	int			code;			/* HTTP status or SMTP reply code, 0 none */
 	bool		ambiguous;		/* the request may have been accepted */
+	bool		neutral;		/* says nothing about the provider: the peer was
+								 * the recipient's, or the fault was ours */
 	int64		retry_after;	/* ms in [0, 24 h], -1 none */
 	char		reference[256]; /* the provider's id for it, or "" */
 	char		detail[512];	/* bounded, valid text, no control characters */

@@ -237,6 +237,7 @@ classify_failure(Transfer *transfer, CURLcode code, bool started, SendResult *re
 		error = "the connection broke before the answer";
 	if (was_refused(transfer, code))
 	{
+		result->neutral = true;
 		result->class = SEND_PERMANENT_MESSAGE;
 		snprintf(result->detail, sizeof(result->detail),
 				 "address %s is private, and notify_pg.allow_private_addresses does not allow it",
@@ -244,6 +245,7 @@ classify_failure(Transfer *transfer, CURLcode code, bool started, SendResult *re
 	}
 	else if (lacked_files(transfer, started))
 	{
+		result->neutral = true;
 		result->class = SEND_RETRY;
 		result->ambiguous = started;
 		snprintf(result->detail, sizeof(result->detail),
@@ -253,6 +255,7 @@ classify_failure(Transfer *transfer, CURLcode code, bool started, SendResult *re
 	{
 		result->class = started ? SEND_RETRY : unsent_class(transfer, code);
 		result->ambiguous = started;
+		result->neutral |= code == CURLE_OUT_OF_MEMORY || code == CURLE_ABORTED_BY_CALLBACK;
 		append_clean(result->detail, sizeof(result->detail), error, strlen(error));
 	}
 }

@@ -39,6 +39,7 @@ typedef struct Job
 	int64		begun_at;
 	int64		answered_at;
 	bool		exposed;		/* it went on the wire */
+	bool		probe;			/* of its provider's breaker, not judged yet */
 	Transfer   *transfer;
 	SendResult	result;
 	int64		retry_ms;		/* -1: no further attempt */

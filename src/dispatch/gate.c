@@ -6,6 +6,7 @@
 
 #include <math.h>
 
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
@@ -17,6 +18,9 @@
 
 #define GATES		512
 #define SECOND		INT64CONST(1000000)
+#define PAUSE_MOST	(300 * SECOND)
+#define WINDOW_LEAST 20			/* answers that say how large a share fails */
+#define LOOK_AGAIN	(SECOND / 4)
 
 /*
  * Tokens of so much of a lease are promised ahead.  A claim may take as many of
@@ -90,6 +94,8 @@ forget_mine(Gate *gate)
 	SpinLockAcquire(&gate->mutex);
 	gate->promised[me] = 0;
 	gate->sending[me] = 0;
+	if (gate->prober == me + 1)
+		gate->prober = 0;
 	SpinLockRelease(&gate->mutex);
 }
 
@@ -234,6 +240,25 @@ add_promise(Gate *gate, int more)
 	gate->promised[me] = Max(0, Min(gate->promised[me] + more, PG_UINT16_MAX));
 }
 
+static bool
+probe_under_way(const Gate *gate, int64 now)
+{
+	return gate->prober != 0 && now < gate->probe_until;
+}
+
+bool
+gate_probe_due(const Gate *gate, int64 now)
+{
+	return gate->open && now >= gate->probe_at && !probe_under_way(gate, now);
+}
+
+/* One, when it is time for a probe and nobody has one in hand */
+static int
+open_room(const Gate *gate, int64 now)
+{
+	return gate_probe_due(gate, now) && sum(gate->promised) == 0 ? 1 : 0;
+}
+
 int
 gate_room(Gate *gate, const GateRate *rate, int wanted, bool promise)
 {
@@ -241,6 +266,8 @@ gate_room(Gate *gate, const GateRate *rate, int wanted, bool promise)
 	double		free;
 
 	SpinLockAcquire(&gate->mutex);
+	if (gate->open && wanted > 0)
+		wanted = open_room(gate, now);
 	if (rate->rate > 0 && wanted > 0)
 	{
 		free = free_tokens(gate, rate, now);
@@ -270,23 +297,39 @@ int64
 gate_room_in(Gate *gate, const GateRate *rate)
 {
 	int64		now = gate_now();
+	int64		wait = 0;
 	double		missing = 0;
 
-	if (rate->rate <= 0)
-		return 0;
 	SpinLockAcquire(&gate->mutex);
-	missing = worth(rate) - free_tokens(gate, rate, now);
+	if (rate->rate > 0)
+		missing = worth(rate) - free_tokens(gate, rate, now);
+	if (gate->open && open_room(gate, now) == 0)
+		wait = Max(LOOK_AGAIN, gate->probe_at - now);
 	SpinLockRelease(&gate->mutex);
-	return time_for(missing, rate);
+	return Max(wait, time_for(missing, rate));
+}
+
+/* Under the gate's lock. */
+static void
+begin_probe(Gate *gate, int64 now)
+{
+	gate->prober = me + 1;
+	gate->probe_until = now + notify_lease * SECOND;
 }
 
 int64
-gate_start(Gate *gate, const GateRate *rate)
+gate_start(Gate *gate, const GateRate *rate, bool *probe)
 {
 	int64		now = gate_now();
 	double		missing = 0;
 
+	*probe = false;
 	SpinLockAcquire(&gate->mutex);
+	if (gate->open && !gate_probe_due(gate, now))
+	{
+		SpinLockRelease(&gate->mutex);
+		return LOOK_AGAIN;
+	}
 	if (rate->rate > 0)
 	{
 		fill(gate, rate, now);
@@ -296,8 +339,148 @@ gate_start(Gate *gate, const GateRate *rate)
 	}
 	if (missing <= 0)
 		add_promise(gate, -1);
+	if (missing <= 0 && gate->open)
+	{
+		begin_probe(gate, now);
+		*probe = true;
+	}
 	SpinLockRelease(&gate->mutex);
 	return missing <= 0 ? 0 : Max(1, time_for(missing, rate));
+}
+
+/* --------------------------------------------------------------- breaker --- */
+
+bool
+gate_shut(Gate *gate)
+{
+	int64		now = gate_now();
+	bool		shut;
+
+	SpinLockAcquire(&gate->mutex);
+	shut = gate->open && now < gate->probe_at && !probe_under_way(gate, now);
+	SpinLockRelease(&gate->mutex);
+	return shut;
+}
+
+/* Under the gate's lock, as the next four. */
+static void
+shut(Gate *gate, int64 pause, const char *why, int64 now)
+{
+	if (!gate->open)
+	{
+		gate->opened_at = now;
+		gate->openings++;
+	}
+	gate->open = true;
+	gate->prober = 0;
+	gate->pause = pause;
+	gate->probe_at = now + pause;
+	strlcpy(gate->why, why, sizeof(gate->why));
+}
+
+static void
+unshut(Gate *gate)
+{
+	gate->open = false;
+	gate->prober = 0;
+	gate->failures = gate->good = gate->bad = 0;
+}
+
+static void
+judge_probe(Gate *gate, GateVerdict verdict, const char *why, int64 now)
+{
+	int64		pause = Max(Min(gate->pause * 2, PAUSE_MOST), notify_breaker_pause * INT64CONST(1000));
+
+	if (gate->prober == me + 1)
+		gate->prober = 0;
+	if (verdict == VERDICT_GOOD || notify_breaker_pause == 0)
+		unshut(gate);
+	else if (verdict != VERDICT_NONE)
+		shut(gate, pause, why, now);
+}
+
+static void
+judge_answer(Gate *gate, GateVerdict verdict, const char *why, int64 now)
+{
+	bool		bad = verdict != VERDICT_GOOD;
+
+	gate->failures = bad ? gate->failures + 1 : 0;
+	gate->good += !bad;
+	gate->bad += bad;
+	if (verdict == VERDICT_DENIED || gate->failures >= GATE_FAILURES ||
+		(gate->good + gate->bad >= WINDOW_LEAST && gate->bad > gate->good))
+		shut(gate, notify_breaker_pause * INT64CONST(1000), why, now);
+	if (gate->good + gate->bad >= 2 * WINDOW_LEAST)
+	{
+		gate->good /= 2;
+		gate->bad /= 2;
+	}
+}
+
+/* Answers to what was begun before it opened say nothing new. */
+bool
+gate_judge(Gate *gate, GateVerdict verdict, bool probe, const char *why)
+{
+	int64		now = gate_now();
+	char		text[GATE_WHY];
+	bool		was_open;
+	bool		changed;
+
+	memset(text, 0, sizeof(text));
+	memcpy(text, why, pg_mbcliplen(why, strlen(why), sizeof(text) - 1));
+	SpinLockAcquire(&gate->mutex);
+	was_open = gate->open;
+	if (gate->open && probe)
+		judge_probe(gate, verdict, text, now);
+	else if (!gate->open && verdict != VERDICT_NONE && notify_breaker_pause > 0)
+		judge_answer(gate, verdict, text, now);
+	changed = gate->open != was_open;
+	SpinLockRelease(&gate->mutex);
+	return changed;
+}
+
+void
+gate_reset(Gate *gate)
+{
+	SpinLockAcquire(&gate->mutex);
+	unshut(gate);
+	SpinLockRelease(&gate->mutex);
+}
+
+typedef enum GateQuestion
+{
+	ASK_OPEN, ASK_PROBE_DUE
+} GateQuestion;
+
+static bool
+any_gate(GateQuestion question)
+{
+	int64		now = gate_now();
+	bool		found = false;
+
+	for (int i = 0; i < gates_count() && !found; i++)
+	{
+		Gate	   *gate = &table->gates[i];
+
+		if (gate->database != MyDatabaseId || gate->users == 0 || !gate->open)
+			continue;
+		SpinLockAcquire(&gate->mutex);
+		found = question == ASK_OPEN ? gate->open : gate_probe_due(gate, now);
+		SpinLockRelease(&gate->mutex);
+	}
+	return found;
+}
+
+bool
+gates_any_open(void)
+{
+	return any_gate(ASK_OPEN);
+}
+
+bool
+gates_any_probe_due(void)
+{
+	return any_gate(ASK_PROBE_DUE);
 }
 
 /* ------------------------------------------------------------- transfers --- */

@@ -1,13 +1,20 @@
 /*
  * gate.h
  *		What all dispatchers of a database share about a provider: the tokens
- *		of its rate, what is on its way, what came of it.
+ *		of its rate, its circuit breaker, what is on its way, what came of it.
  *
  * The rate is a token bucket.  A message takes a token when it is begun, so
  * in any time t no more than rate * t + burst are begun, by all dispatchers
  * together.  So that messages do not wait for tokens in a dispatcher's memory
  * while their leases run, a claim is promised tokens before it is made: those
  * there are and those of the next moment, less what was promised to others.
+ *
+ * The breaker opens after GATE_FAILURES faults of the provider in a row, when
+ * more than half of the last 20 to 40 answers were such, or when it refuses our
+ * credentials.  While it is open nothing is claimed for the provider and what
+ * waits for it is given back.  After a pause one message, of all dispatchers,
+ * is let through (half-open): its answer closes the breaker, or opens it for
+ * twice as long.  A probe that is not answered within a lease is void.
  *
  * Locking protocol
  * ----------------
@@ -27,6 +34,17 @@
 
 #define GATE_DISPATCHERS	32	/* the most notify_pg.dispatchers can be */
 #define GATE_LATENCIES		24	/* ms in powers of two */
+#define GATE_FAILURES		5
+#define GATE_WHY			128
+
+/* What an answer says about the provider. */
+typedef enum GateVerdict
+{
+	VERDICT_NONE,				/* nothing */
+	VERDICT_GOOD,				/* it works, whatever it thinks of the message */
+	VERDICT_BAD,				/* it does not */
+	VERDICT_DENIED				/* it does not work for us */
+} GateVerdict;
 
 typedef struct Gate
 {
@@ -43,6 +61,17 @@ typedef struct Gate
 	int64		sent;
 	int64		failed;
 	uint32		latency[GATE_LATENCIES];	/* halved now and then, so it is of late */
+	bool		open;
+	int			failures;		/* in a row */
+	int			good;			/* these two halved now and then */
+	int			bad;
+	int64		pause;			/* us */
+	int64		opened_at;		/* these three: gate_now() */
+	int64		probe_at;		/* not before */
+	int64		probe_until;	/* then the probe is void */
+	int			prober;			/* the dispatcher whose probe is under way, from 1; 0: none */
+	int64		openings;
+	char		why[GATE_WHY];	/* it opened, or stayed open */
 } Gate;
 
 /* How fast a provider may be used. */
@@ -74,8 +103,22 @@ extern void gate_promise(Gate *gate, int more);
 /* Microseconds until gate_room() gives something. */
 extern int64 gate_room_in(Gate *gate, const GateRate *rate);
 
-/* Begin one that was promised: 0, or microseconds until there is a token. */
-extern int64 gate_start(Gate *gate, const GateRate *rate);
+/* Begin one that was promised, perhaps as the probe: 0, or microseconds to wait. */
+extern int64 gate_start(Gate *gate, const GateRate *rate, bool *probe);
+
+/* Open, and no probe is due or under way: what waits for it should not. */
+extern bool gate_shut(Gate *gate);
+
+/* What an answer says; true when that opened or closed it. */
+extern bool gate_judge(Gate *gate, GateVerdict verdict, bool probe, const char *why);
+
+/* Somebody mended the provider: it is closed. */
+extern void gate_reset(Gate *gate);
+
+/* Is any of this database open?  Is any to be probed? */
+extern bool gates_any_open(void);
+extern bool gates_any_probe_due(void);
+extern bool gate_probe_due(const Gate *copy, int64 now);
 
 /* It went on the wire; it came back, or was abandoned (latency -1). */
 extern void gate_began(Gate *gate);

@@ -42,6 +42,7 @@ static bool have_pending = false;
 static bool have_version = false;
 static int64 version = 0;
 static int64 pending_version = 0;
+static bool news = false;
 
 /* ---------------------------------------------------- reading the rows --- */
 
@@ -280,6 +281,8 @@ settle_pending(Outlet *fresh, dlist_head *next)
 	if (old)
 		memcpy(fresh->bound, old->bound, sizeof(fresh->bound));
 	enter_gate(fresh);
+	if (old && fresh->gate)
+		gate_reset(fresh->gate);	/* somebody mended it */
 	open_provider(fresh);
 	dlist_push_tail(next, &fresh->node);
 }
@@ -394,7 +397,9 @@ gated_room(Outlet *outlet, int capacity, bool promise)
 	if (promise)
 	{
 		outlet->full = wanted == 0;
-		outlet->starved = space < wanted;
+		outlet->starved = space == 0 && wanted > 0;
+		outlet->rationed = space > 0 && space < wanted;
+		outlet->queued_before = outlet->queued;
 		outlet->promised = outlet->gate ? space : 0;
 	}
 	return space;
@@ -412,7 +417,10 @@ outlets_keep_promises(void)
 
 		if (outlet->promised > 0)
 			gate_promise(outlet->gate, -outlet->promised);
+		if (outlet->rationed && outlet->queued - outlet->queued_before >= outlet->space)
+			outlet->starved = true;
 		outlet->promised = 0;
+		outlet->rationed = false;
 	}
 }
 
@@ -557,9 +565,13 @@ best_outlet(int capacity, int *priority)
 
 /* May one more begin?  If not, not before start_at. */
 static bool
-may_start(Outlet *outlet)
+may_start(Outlet *outlet, bool *probe)
 {
-	int64		wait = outlet->gate ? gate_start(outlet->gate, &outlet->rate_limit) : 0;
+	int64		wait = 0;
+
+	*probe = false;
+	if (outlet->gate)
+		wait = gate_start(outlet->gate, &outlet->rate_limit, probe);
 
 	outlet->start_at = wait == 0 ? 0 : ticks_us() + Min(wait, START_WAIT_US);
 	return wait == 0;
@@ -570,20 +582,26 @@ outlets_next(int capacity)
 {
 	Outlet	   *best;
 	int			priority;
+	bool		probe;
 
 	while ((best = best_outlet(capacity, &priority)) != NULL)
-		if (may_start(best))
+		if (may_start(best, &probe))
 		{
+			Job		   *job = dlist_container(Job, node, dlist_pop_head_node(&best->queue[priority]));
+
 			best->queued--;
-			return dlist_container(Job, node, dlist_pop_head_node(&best->queue[priority]));
+			job->probe = probe;
+			return job;
 		}
 	return NULL;
 }
 
-/* A queue's oldest message is its first. */
+/* A queue's oldest message is its first.  While the breaker is open all are stale. */
 static Job *
 stale_job(Outlet *outlet, int64 now)
 {
+	bool		shut = outlet->queued > 0 && outlet->gate && gate_shut(outlet->gate);
+
 	for (int p = 0; p < PRIORITIES && outlet->queued > 0; p++)
 	{
 		Job		   *job;
@@ -591,7 +609,7 @@ stale_job(Outlet *outlet, int64 now)
 		if (dlist_is_empty(&outlet->queue[p]))
 			continue;
 		job = dlist_head_element(Job, node, &outlet->queue[p]);
-		if (now - job->claimed_at > job->lease / STALE_SHARE)
+		if (shut || now - job->claimed_at > job->lease / STALE_SHARE)
 			return job;
 	}
 	return NULL;
@@ -691,6 +709,51 @@ outlet_began(Outlet *outlet)
 {
 	outlet->sending++;
 	gate_began(outlet->gate);
+}
+
+/* Not what is said of one recipient or one message */
+static GateVerdict
+verdict(const SendResult *result)
+{
+	if (result->neutral)
+		return VERDICT_NONE;
+	if (result->class == SEND_AUTH)
+		return VERDICT_DENIED;
+	if (result->class == SEND_PROVIDER_DOWN ||
+		(result->class == SEND_RETRY && (result->code == 0 || result->code >= 500)))
+		return VERDICT_BAD;
+	return VERDICT_GOOD;
+}
+
+void
+outlet_judge(Outlet *outlet, const SendResult *result, bool probe)
+{
+	GateVerdict said = verdict(result);
+
+	if (!gate_judge(outlet->gate, said, probe, result->detail))
+		return;
+	news = true;
+	if (said == VERDICT_GOOD)
+		ereport(LOG,
+				(errmsg("provider \"%s\" works again", outlet->name)));
+	else
+		ereport(LOG,
+				(errmsg("provider \"%s\" is left alone for a while: %s", outlet->name, result->detail)));
+}
+
+void
+outlet_probe_void(Outlet *outlet)
+{
+	(void) gate_judge(outlet->gate, VERDICT_NONE, true, "");
+}
+
+bool
+outlets_news(void)
+{
+	bool		result = news;
+
+	news = false;
+	return result;
 }
 
 void

@@ -36,6 +36,8 @@ typedef struct Outlet
 	GateRate	rate_limit;
 	Gate	   *gate;			/* shared with other dispatchers; NULL for the inbox */
 	bool		starved;		/* the last claim was held down by the gate */
+	bool		rationed;		/* the claim under way is, unless it finds less */
+	int			queued_before;	/* that claim */
 	int			space;			/* for each lane of the claim under way */
 	int			promised;		/* by the gate, to the claim under way */
 	int64		start_at;		/* ticks: no token before */
@@ -76,6 +78,9 @@ extern void outlets_end_waits(void);
 /* One that waited too long to be begun, taken out of its queue, or NULL */
 extern struct Job *outlets_stale(void);
 
+/* A breaker opened or closed since the last call: others want to know. */
+extern bool outlets_news(void);
+
 /* The next message to start, or NULL; "capacity" is for providers without their own. */
 extern struct Job *outlets_next(int capacity);
 
@@ -99,5 +104,11 @@ extern bool outlet_finished(Outlet *outlet, const SendResult *result, int64 late
 
 /* It was abandoned. */
 extern void outlet_abandoned(Outlet *outlet);
+
+/* What an answer says about the provider; probe: of the message let through. */
+extern void outlet_judge(Outlet *outlet, const SendResult *result, bool probe);
+
+/* The probe came to nothing. */
+extern void outlet_probe_void(Outlet *outlet);
 
 #endif							/* NOTIFY_DISPATCH_OUTLET_H */

@@ -162,6 +162,8 @@ answer(Job *job)
 		forbid_repeat(result);
 	job->retry_ms = may_retry(result->class) ?
 		backoff_ms(job->letter.attempt, result->retry_after, &limit) : -1;
+	if (job->probe)
+		outlet_probe_void(job->outlet);
 	job->answered_at = ticks_us();
 	dlist_push_tail(&answered, &job->node);
 	answers++;
@@ -261,6 +263,14 @@ put_on_wire(Job *job)
 	outlet_began(job->outlet);
 }
 
+/* The answer is the provider's own. */
+static void
+judge(Job *job)
+{
+	outlet_judge(job->outlet, &job->result, job->probe);
+	job->probe = false;
+}
+
 /* The provider could not get what its messages need: that is their answer. */
 static bool
 refused(Job *job)
@@ -268,6 +278,7 @@ refused(Job *job)
 	if (job->outlet->provider == NULL ||
 		provider_state(job->outlet->provider, &job->result) != PROVIDER_REFUSED)
 		return false;
+	judge(job);
 	answer(job);
 	return true;
 }
@@ -345,6 +356,7 @@ finish(CURL *easy, CURLcode code)
 	in_flight--;
 	if (outlet_finished(job->outlet, &job->result, (ticks_us() - job->begun_at) / 1000))
 		made_room = true;
+	judge(job);
 	answer(job);
 }
 

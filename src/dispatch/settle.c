@@ -16,7 +16,7 @@
 
 #include "dispatch/settle.h"
 
-#define ARGUMENTS	12
+#define ARGUMENTS	13
 
 /* One array argument while it is built. */
 typedef struct Column
@@ -113,12 +113,12 @@ column_array(Column *column, Oid type)
 typedef enum SettleColumn
 {
 	S_TID, S_MESSAGE, S_CLASS, S_CODE, S_DETAIL, S_REF, S_RETRY, S_LATENCY,
-	S_SUBJECT, S_BODY, S_COUNT
+	S_SUBJECT, S_BODY, S_AMBIGUOUS, S_COUNT
 } SettleColumn;
 
 static const Oid column_types[S_COUNT] = {
 	TIDOID, INT8OID, TEXTOID, INT4OID, TEXTOID, TEXTOID, INT8OID, INT4OID,
-	TEXTOID, TEXTOID
+	TEXTOID, TEXTOID, BOOLOID
 };
 
 static void
@@ -147,6 +147,7 @@ fill_job(Column *columns, int i, Job *job)
 	columns[S_REF].values[i] = foreign_text(job->result.reference);
 	columns[S_RETRY].values[i] = Int64GetDatum(job->retry_ms);
 	columns[S_LATENCY].values[i] = Int32GetDatum((int32) Min(latency, PG_INT32_MAX));
+	columns[S_AMBIGUOUS].values[i] = BoolGetDatum(job->result.ambiguous);
 	fill_inbox(columns, i, job);
 }
 
@@ -156,11 +157,11 @@ settle_plan(void)
 	static SPIPlanPtr plan = NULL;
 	Oid			types[ARGUMENTS] = {INT4OID, INT8OID, TIDARRAYOID, INT8ARRAYOID, TEXTARRAYOID,
 		INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT4ARRAYOID,
-	TEXTARRAYOID, TEXTARRAYOID};
+	TEXTARRAYOID, TEXTARRAYOID, BOOLARRAYOID};
 
 	if (plan)
 		return plan;
-	plan = SPI_prepare("SELECT notify._settle($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+	plan = SPI_prepare("SELECT notify._settle($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
 					   ARGUMENTS, types);
 	if (plan == NULL)
 		elog(ERROR, "could not prepare settling: %s",

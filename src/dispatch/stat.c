@@ -1,7 +1,7 @@
 /*
  * stat.c
  *		What is known about providers without looking into a table, as SQL:
- *		notify._gates().
+ *		notify._gates(), notify._probe_due().
  */
 #include "postgres.h"
 
@@ -12,7 +12,7 @@
 
 #include "dispatch/gate.h"
 
-#define COLUMNS		8
+#define COLUMNS		14
 
 static int
 sum(const uint16 *numbers)
@@ -48,10 +48,11 @@ put_gate(ReturnSetInfo *rsinfo, const Gate *gate)
 	Datum		values[COLUMNS];
 	bool		nulls[COLUMNS] = {false};
 	int			median = median_latency(gate);
+	int64		now = gate_now();
 
 	values[0] = Int32GetDatum(gate->provider);
 	values[1] = Float8GetDatum(gate->tokens);
-	values[2] = Float8GetDatum((gate_now() - gate->filled_at) / 1e6);
+	values[2] = Float8GetDatum((now - gate->filled_at) / 1e6);
 	nulls[1] = nulls[2] = !gate->filled;
 	values[3] = Int32GetDatum(sum(gate->promised));
 	values[4] = Int32GetDatum(sum(gate->sending));
@@ -59,6 +60,13 @@ put_gate(ReturnSetInfo *rsinfo, const Gate *gate)
 	values[6] = Int64GetDatum(gate->failed);
 	values[7] = Int32GetDatum(median);
 	nulls[7] = median < 0;
+	values[8] = BoolGetDatum(gate->open);
+	values[9] = BoolGetDatum(gate_probe_due(gate, now));
+	values[10] = Float8GetDatum((now - gate->opened_at) / 1e6);
+	values[11] = Float8GetDatum((gate->probe_at - now) / 1e6);
+	values[12] = Int64GetDatum(gate->openings);
+	values[13] = CStringGetTextDatum(gate->why);
+	nulls[10] = nulls[11] = nulls[13] = !gate->open;
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
 
@@ -76,4 +84,12 @@ notify_sql_gates(PG_FUNCTION_ARGS)
 			put_gate((ReturnSetInfo *) fcinfo->resultinfo, &gate);
 	}
 	return (Datum) 0;
+}
+
+PG_FUNCTION_INFO_V1(notify_sql_probe_due);
+
+Datum
+notify_sql_probe_due(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(gates_any_probe_due());
 }

@@ -563,6 +563,11 @@ dispatcher_round(void)
 	worker_check_interrupts();
 	pump();
 	outlets_sweep();
+	if (outlets_news())
+	{
+		wake_workers(WORKER_PLANNER, MyDatabaseId);
+		wake_workers(WORKER_DISPATCHER, MyDatabaseId);
+	}
 	now = ticks_us();
 	if (send_made_room() || now - claimed_at >= (int64) notify_poll_interval * 1000)
 		may_have_work = true;

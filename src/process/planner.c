@@ -7,7 +7,8 @@
  * falls due, and every poll_interval in any case; again at once while there is
  * more.  Once a minute notify._maintain() makes and drops partitions,
  * notify._look_at_queries() looks for rules that broke meanwhile, and
- * notify._reroute() moves what a provider left behind, some in each round.
+ * notify._reroute() moves what a provider left behind, some in each round; while
+ * a provider's breaker is open, at every round.
  *
  * Planned rows are only derived from events, so a crash loses nothing by
  * synchronous_commit = off: the batch is planned again.  Dispatchers act on
@@ -22,6 +23,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "dispatch/gate.h"
 #include "guc.h"
 #include "process/planner.h"
 #include "process/worker.h"
@@ -40,6 +42,7 @@ typedef struct Upkeep
 	int64		ticks;
 	int64		set_ms;			/* how far the clock was set, not acted upon yet */
 	bool		stranded;		/* messages may have a provider that is off */
+	int64		moved;			/* to another one, just now */
 } Upkeep;
 
 /* What one call of notify._plan() answered. */
@@ -125,7 +128,20 @@ reroute_once(void *arg)
 	bool		isnull;
 
 	run(&plan, "SELECT notify._reroute($1) AS moved", 1, types, values);
-	upkeep->stranded = DatumGetInt64(column("moved", &isnull)) == REROUTE_BATCH;
+	upkeep->moved = DatumGetInt64(column("moved", &isnull));
+	upkeep->stranded = upkeep->moved == REROUTE_BATCH;
+}
+
+/* Moved messages are the dispatchers' once that is committed. */
+static bool
+reroute(Upkeep *upkeep)
+{
+	upkeep->moved = 0;
+	if (!worker_transaction(reroute_once, upkeep))
+		return false;
+	if (upkeep->moved > 0)
+		wake_workers(WORKER_DISPATCHER, MyDatabaseId);
+	return true;
 }
 
 /* Count, and hand over to the dispatchers.  Only after the commit. */
@@ -195,8 +211,8 @@ planner_round(Upkeep *upkeep, int *failures)
 
 	pgstat_report_activity(STATE_RUNNING, "notify_pg: planning");
 	good = maintain(upkeep);
-	if (upkeep->stranded)
-		good &= worker_transaction(reroute_once, upkeep);
+	if (upkeep->stranded || gates_any_open())
+		good &= reroute(upkeep);
 	begun = ticks_us();
 	if (worker_transaction(plan_once, &result))
 		publish(&result);

@@ -18,7 +18,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = notify_cluster('presets', conf => "notify_pg.poll_interval = '50ms'\n");
+my $node = notify_cluster('presets', conf => "notify_pg.poll_interval = '50ms'\nnotify_pg.breaker_pause = 0\n");
 my ($cert, $key) = certificate();
 my $plain = provider_sink();
 my $tls = provider_sink(cert => $cert, key => $key);
