@@ -55,6 +55,15 @@ DROP FUNCTION notify._stop_claimed(bigint[]);
 
 -- A provider names its preset; the three there were are called as their adapters.
 ALTER TABLE notify.provider RENAME COLUMN adapter TO preset;
+-- From PostgreSQL 18 on NOT NULL is a constraint with a name, which a column leaves behind.
+DO $$
+BEGIN
+	IF EXISTS (SELECT FROM pg_catalog.pg_constraint AS c
+			   WHERE c.conrelid = 'notify.provider'::pg_catalog.regclass AND c.conname = 'provider_adapter_not_null') THEN
+		ALTER TABLE notify.provider RENAME CONSTRAINT provider_adapter_not_null TO provider_preset_not_null;
+	END IF;
+END
+$$;
 DROP FUNCTION notify._check_provider(text, jsonb);
 DROP FUNCTION notify._providers();
 ALTER TABLE notify.provider ADD COLUMN rate numeric CHECK (rate > 0 AND rate <= 1000000);
