@@ -105,6 +105,7 @@ DECLARE
 	cancelled text[];
 	cancels bigint[];
 	repeats bigint[] := '{}';
+	refusals boolean := EXISTS (SELECT FROM notify.preference) OR EXISTS (SELECT FROM notify.suppression);
 BEGIN
 	-- Of those that may be sent, the later ones with one key; mostly nobody has any.
 	IF EXISTS (SELECT FROM unnest(candidates) AS u WHERE u.dedupe_key IS NOT NULL) THEN
@@ -154,7 +155,8 @@ BEGIN
 	)
 	SELECT d.event, d.event_xid, d.source, d.key, d.rule, d.rule_id, d.recipient, d.template,
 		   d.category, d.channel, d.address, d.provider, d.priority::smallint, d.template_version,
-		   CASE WHEN d.why IS NULL THEN 'send' WHEN d.why = 'cancelled' THEN 'cancelled' ELSE 'skipped' END,
+		   CASE WHEN d.why IS NULL THEN 'send' WHEN d.why = 'cancelled' THEN 'cancelled'
+				WHEN d.why = ANY (ARRAY['unsubscribed', 'complained', 'stopped', 'blocked']) THEN 'suppressed' ELSE 'skipped' END,
 		   d.why, d.detail, d.due_at, greatest(d.due_at, at) + coalesce(d.expires, d.ttl, '3 days'),
 		   d.dedupe_key, d.cancel_key, coalesce(d.context, '{}') || d.snapshot
 	FROM (
@@ -169,6 +171,7 @@ BEGIN
 				   WHEN ch.channel <> 'inbox' AND a.address IS NULL AND NOT p.has_url THEN 'no_address'
 				   WHEN a.state = 'invalid' THEN 'address_invalid'
 				   WHEN t.version IS NULL AND ch.channel <> 'webhook' THEN 'no_template'
+				   WHEN refusals THEN notify._refusal(c.recipient, c.category, ch.channel, a.address)
 			   END AS why
 		FROM person AS c
 		LEFT JOIN LATERAL (SELECT DISTINCT x AS channel FROM unnest(c.use_channels) AS x

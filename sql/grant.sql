@@ -16,7 +16,8 @@ GRANT USAGE ON SCHEMA notify TO notify_admin, notify_app, notify_report, notify_
 
 -- Configuration and people
 GRANT SELECT, INSERT, UPDATE, DELETE ON notify.source, notify.category, notify.rule, notify.template,
-	notify.partial, notify.preset, notify.provider, notify.recipient, notify.address TO notify_admin;
+	notify.partial, notify.preset, notify.provider, notify.recipient, notify.address,
+	notify.preference, notify.suppression TO notify_admin;
 GRANT SELECT, INSERT, UPDATE, DELETE ON notify.recipient_source, notify.recipient_problem TO notify_admin;
 GRANT SELECT ON notify.recipient_former, notify.erasure TO notify_admin;
 GRANT INSERT, UPDATE, DELETE ON notify.secret TO notify_admin;
@@ -49,7 +50,9 @@ GRANT EXECUTE ON FUNCTION notify._recipient_columns(notify.recipient_source),
 	notify._put_recipient_triggers(regclass), notify._drop_recipient_triggers(), notify._recipient_source_of(oid),
 	notify._save_people(notify.recipient_source, jsonb[], jsonb[]),
 	notify._address_problem(text, text), notify._time_zone_problem(text) TO notify_admin;
-GRANT SELECT, INSERT, UPDATE, DELETE ON notify.recipient, notify.address TO notify_app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON notify.recipient, notify.address, notify.preference, notify.suppression TO notify_app;
+GRANT EXECUTE ON FUNCTION notify.unsubscribe(text), notify.unsubscribe_token(text, text), notify.address_hash(text)
+	TO notify_app, notify_admin;
 GRANT SELECT, UPDATE, DELETE ON notify.inbox TO notify_app;
 GRANT EXECUTE ON FUNCTION notify.emit(text, text, jsonb, text),
 	notify.send(text, text, jsonb, text, text[], text, timestamptz),
@@ -91,6 +94,9 @@ GRANT EXECUTE ON FUNCTION notify._plan(integer), notify._maintain(), notify._clo
 	notify._settle(integer, bigint, tid[], bigint[], text[], integer[], text[], text[], bigint[], integer[], text[], text[], boolean[]),
 	notify._rescue(integer, bigint), notify._give_back(integer, bigint, tid[], bigint[]), notify._providers(), notify._config_version(), notify._template(bigint), notify._partials(jsonb) TO notify_worker;
 GRANT SELECT ON notify._serving TO notify_worker;
+GRANT SELECT ON notify.preference, notify.suppression TO notify_worker;
+GRANT EXECUTE ON FUNCTION notify._refusal(text, text, text, text), notify.address_hash(text), notify._token_key(),
+	notify._return_tag(bigint, text), notify._make_token(text, text, bigint, text) TO notify_worker;
 GRANT SELECT ON notify.instance, notify.origin TO notify_worker, notify_report, notify_admin;
 -- and what these call with the worker's own rights
 GRANT EXECUTE ON FUNCTION notify._is_superuser(), notify._held(), notify._is_copy(), notify._here(), notify.now(), notify.id_time(bigint), notify.time_id(timestamptz), notify._next_id(),
@@ -125,7 +131,7 @@ BEGIN
 	FOREACH configuration IN ARRAY ARRAY[
 		'notify.source', 'notify.category', 'notify.rule', 'notify.rule_version',
 		'notify.template', 'notify.template_version', 'notify.partial', 'notify.partial_version', 'notify.provider',
-		'notify.recipient', 'notify.address', 'notify.recipient_source', 'notify.recipient_problem', 'notify.origin',
+		'notify.recipient', 'notify.address', 'notify.preference', 'notify.suppression', 'notify.recipient_source', 'notify.recipient_problem', 'notify.origin',
 		'notify.rule_version_id_seq', 'notify.template_version_id_seq', 'notify.partial_version_id_seq',
 		'notify.rule_id_seq', 'notify.provider_id_seq']
 	LOOP

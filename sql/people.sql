@@ -937,6 +937,8 @@ BEGIN
 					   WHERE f.recipient = export_recipient.id),
 		'addresses', (SELECT coalesce(jsonb_agg(to_jsonb(a) - 'recipient' ORDER BY a.channel, a.address), '[]')
 					  FROM notify.address a WHERE a.recipient = export_recipient.id),
+		'preferences', (SELECT coalesce(jsonb_agg(to_jsonb(p) - 'recipient' ORDER BY p.category, p.channel), '[]')
+						FROM notify.preference p WHERE p.recipient = export_recipient.id),
 		'inbox', (SELECT coalesce(jsonb_agg(to_jsonb(i) - 'recipient' ORDER BY i.id), '[]')
 				  FROM notify.inbox i WHERE i.recipient = export_recipient.id),
 		'messages', (SELECT coalesce(jsonb_agg(jsonb_build_object(

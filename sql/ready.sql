@@ -41,6 +41,8 @@ DECLARE
 	cancelled text[];
 	cancels bigint[];
 	reasons text[];
+	refusals boolean := EXISTS (SELECT FROM notify.preference f WHERE f.at > notify.id_time(oldest))
+		OR EXISTS (SELECT FROM notify.suppression s WHERE s.at > notify.id_time(oldest));
 BEGIN
 	SELECT min(m.event), max(m.event), bool_or(m.expires_at < at) INTO first_event, last_event, expired
 	FROM notify.message m WHERE m.id = ANY (claimed) AND m.id >= oldest AND m.id <= newest;
@@ -54,14 +56,16 @@ BEGIN
 		SELECT f.cancelled, f.cancels INTO cancelled, cancels FROM notify._find_cancels(keys, first_event) AS f;
 	END IF;
 	stopped := '{}';
-	IF cancelled IS NULL AND expired IS NOT TRUE THEN
+	IF cancelled IS NULL AND expired IS NOT TRUE AND NOT refusals THEN
 		RETURN;
 	END IF;
 	SELECT array_agg(s.id), array_agg(s.reason) INTO stopped, reasons
 	FROM (SELECT m.id, CASE WHEN EXISTS (SELECT FROM unnest(cancelled, cancels) AS x (key, id)
 										 WHERE x.key IN (m.cancel_key, notify._event_cancel_key(m.event))
 										   AND x.id > m.event) THEN 'cancelled'
-							WHEN m.expires_at < at AND NOT q.redriven THEN 'expired' END AS reason
+							WHEN m.expires_at < at AND NOT q.redriven THEN 'expired'
+							WHEN refusals THEN notify._refusal(notify._person_now(m.recipient, m.event), m.category,
+															   m.channel, m.address) END AS reason
 		  FROM notify.message m
 		  JOIN notify.ready q ON q.message = m.id
 		  WHERE m.id = ANY (claimed) AND m.id >= oldest AND m.id <= newest) AS s
@@ -69,21 +73,21 @@ BEGIN
 	IF stopped IS NOT NULL THEN
 		DELETE FROM notify.ready r WHERE r.message = ANY (stopped);
 		INSERT INTO notify.outcome (message, verdict, reason)
-		SELECT u.id, u.reason, u.reason FROM unnest(stopped, reasons) AS u (id, reason);
+		SELECT u.id, CASE u.reason WHEN 'expired' THEN 'expired' ELSE 'cancelled' END, u.reason FROM unnest(stopped, reasons) AS u (id, reason);
 	END IF;
 	stopped := coalesce(stopped, '{}');
 END
 $$;
 
 COMMENT ON FUNCTION notify._stop_claimed(bigint[], bigint, bigint) IS
-'Decides again at claim: expired and cancelled messages are settled here and not sent. Also gives the bounds of the claimed messages'' events. Internal.';
+'Decides again at claim: messages that expired, were cancelled or are not wanted any more are settled here and not sent. Also gives the bounds of the claimed messages'' events. Internal.';
 
 CREATE FUNCTION notify._claim(slot integer, boot bigint, lanes integer[], bounds bigint[], room integer[],
 							  lease interval, max integer)
 RETURNS TABLE (ready_tid tid, message bigint, event bigint, attempt integer, provider integer,
 			   channel text, address text, recipient text, type text, created timestamptz,
 			   template_version bigint, data jsonb, at_most_once boolean, max_attempts integer,
-			   expires_at timestamptz, seq bigint, lane integer)
+			   expires_at timestamptz, seq bigint, lane integer, return_tag text, unsubscribe text)
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
@@ -101,6 +105,7 @@ DECLARE
 	oldest bigint;
 	newest bigint;
 	s record;
+	token_key text := notify._token_key();
 BEGIN
 	IF notify._held() IS NOT NULL THEN
 		RETURN;
@@ -128,7 +133,10 @@ BEGIN
 	SELECT r.ctid, m.id, m.event, r.attempts, r.lane / 4, m.channel, m.address, m.recipient,
 		   coalesce(e.type, v.name, m.template), notify.id_time(m.event), m.template_version,
 		   notify._data(e.id, e.op, e.type, e.key, e.new, e.old, m.context), coalesce(k.at_most_once, false), p.max_attempts,
-		   CASE WHEN NOT r.redriven THEN m.expires_at END, r.seq, r.lane
+		   CASE WHEN NOT r.redriven THEN m.expires_at END, r.seq, r.lane,
+		   CASE WHEN m.channel = 'email' THEN notify._return_tag(m.id, token_key) END,
+		   CASE WHEN m.channel = 'email' AND k.class = 'marketing'
+				THEN notify._make_token(m.recipient, m.category, m.id, token_key) END
 	FROM notify.message m
 	JOIN notify.ready r ON r.message = m.id
 	LEFT JOIN notify.event e ON e.xid = m.event_xid AND e.id = m.event AND e.id >= s.first_event AND e.id <= s.last_event
@@ -140,7 +148,7 @@ BEGIN
 	SELECT NULL::tid, NULL::bigint, NULL::bigint, NULL::integer, NULL::integer, NULL, NULL, NULL, NULL,
 		   NULL::timestamptz, NULL::bigint, NULL::jsonb, NULL::boolean, NULL::integer, NULL::timestamptz,
 		   (SELECT r.seq FROM notify.ready r
-			WHERE r.lane = l.lane AND r.seq >= l.bound ORDER BY r.seq LIMIT 1), l.lane
+			WHERE r.lane = l.lane AND r.seq >= l.bound ORDER BY r.seq LIMIT 1), l.lane, NULL, NULL
 	FROM unnest(lanes, bounds) AS l (lane, bound);
 END
 $$;

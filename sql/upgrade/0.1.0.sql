@@ -52,6 +52,7 @@ DROP FUNCTION notify._apply_all(notify.event[]);
 DROP FUNCTION notify._data(notify.event, jsonb);
 DROP FUNCTION notify._event_meta(notify.event);
 DROP FUNCTION notify._stop_claimed(bigint[]);
+DROP FUNCTION notify._claim(integer, bigint, integer[], bigint[], integer[], interval, integer);
 
 -- A provider names its preset; the three there were are called as their adapters.
 ALTER TABLE notify.provider RENAME COLUMN adapter TO preset;

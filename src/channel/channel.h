@@ -64,6 +64,8 @@ typedef struct Letter
 	const char *html;
 	Jsonb	   *data;			/* may be NULL */
 	Jsonb	   *template;		/* what provider_template comes to; may be NULL */
+	const char *return_tag;		/* of an e-mail's return path; may be NULL */
+	const char *unsubscribe;	/* the token of its link; NULL: needs none */
 	bool		at_most_once;	/* no HTTP connection is reused: libcurl by itself
 								 * repeats a request that got no answer there */
 	int64		time_limit_ms;	/* for the whole transfer; 0: only the provider's */

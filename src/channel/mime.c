@@ -478,6 +478,9 @@ append_headers(StringInfo out, const MimeMessage *message)
 		append_mailbox(out, "Reply-To", message->reply_to_name, message->reply_to_address);
 	if (message->subject && *message->subject)
 		append_unstructured(out, "Subject", message->subject);
+	if (message->unsubscribe_url)
+		appendStringInfo(out, "List-Unsubscribe:\r\n <%s>\r\n"
+						 "List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n", message->unsubscribe_url);
 	appendStringInfo(out, "Message-ID: <" INT64_FORMAT "." INT64_FORMAT "%s>\r\n",
 					 message->message, message->event, strrchr(message->from_address, '@'));
 	appendStringInfoString(out, "Auto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\n");

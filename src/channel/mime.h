@@ -20,6 +20,7 @@ typedef struct MimeMessage
 	const char *to_address;
 	const char *reply_to_name;
 	const char *reply_to_address;	/* NULL: no such header */
+	const char *unsubscribe_url;	/* for one click (RFC 8058); NULL: none */
 	const char *subject;		/* these may be NULL */
 	const char *text;
 	const char *html;

@@ -14,7 +14,7 @@
 
 static const char *const message_fields[] = {
 	"id", "uuid", "event", "attempt", "type", "recipient", "created", "subject",
-	"body", "html", "template", "data"
+	"body", "html", "template", "data", "unsubscribe"
 };
 
 static const char *const request_fields[] = {

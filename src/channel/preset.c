@@ -408,6 +408,7 @@ probe_letter(const char *word)
 	(void) pushJsonbValue(&state, WJB_END_OBJECT, NULL);
 	letter.template = JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 	letter.data = letter.template;
+	letter.unsubscribe = "token";
 	return letter;
 }
 

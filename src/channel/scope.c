@@ -90,6 +90,7 @@ push_message(JsonbParseState **state, const Letter *letter, unsigned uses)
 	push_text(state, "subject", letter->subject);
 	push_text(state, "body", letter->body);
 	push_text(state, "html", letter->html);
+	push_text(state, "unsubscribe", letter->unsubscribe);
 	push_document(state, "template", letter->template);
 	if (uses & USES_DATA)
 		push_document(state, "data", letter->data);

@@ -20,6 +20,7 @@
 #include "channel/mime.h"
 #include "channel/preset.h"
 #include "channel/provider.h"
+#include "channel/tag.h"
 #include "mb/pg_wchar.h"
 
 #define LINE_KEPT 998			/* bytes of a reply line */
@@ -29,7 +30,8 @@ typedef struct SmtpConfig
 	char	   *url;
 	char	   *from_name;
 	char	   *from_address;
-	char	   *envelope_from;
+	char	   *envelope_from;	/* may have a RETURN_TAG_PLACE */
+	char	   *unsubscribe_url;	/* to which the token is added; NULL: none */
 	char	   *reply_to_name;
 	char	   *reply_to_address;	/* NULL: none */
 	char	   *username;		/* NULL: no AUTH */
@@ -61,6 +63,7 @@ static const SettingSpec smtp_settings[] = {
 	{"from", SETTING_STRING, true},
 	{"envelope_from", SETTING_STRING},
 	{"reply_to", SETTING_STRING},
+	{"unsubscribe_url", SETTING_URL},
 	{"helo", SETTING_STRING},
 	{"ca_file", SETTING_STRING},
 	{"timeout_ms", SETTING_INTEGER, false, 1, 3600000},
@@ -145,6 +148,22 @@ read_mailbox(const Settings *settings, const char *setting, char **name, char **
 	*name = pg_server_to_any(*name, strlen(*name), PG_UTF8);
 }
 
+/* A local part has 64 bytes (RFC 5321, 4.5.3.1.1), with its tag too. */
+static void
+check_tag_place(const Settings *settings, const char *address)
+{
+	const char *place = strchr(address, RETURN_TAG_PLACE);
+
+	if (place == NULL)
+		return;
+	if (strchr(place + 1, RETURN_TAG_PLACE) || strrchr(address, '@') < place)
+		settings_fail(settings, "envelope_from", "It has more than one \"*\", or one in its domain.",
+					  "Write it as bounces+*@domain: the message's tag takes the place of the \"*\".");
+	if (strrchr(address, '@') - address - 1 + RETURN_TAG_MAX > 64)
+		settings_fail(settings, "envelope_from",
+					  "With a message's tag in place of the \"*\", what is before the @ would be longer than 64 bytes.", NULL);
+}
+
 static char *
 read_envelope(const Settings *settings, const char *otherwise)
 {
@@ -155,6 +174,8 @@ read_envelope(const Settings *settings, const char *otherwise)
 	if (text && strcmp(text, "<>") == 0)
 		return text;
 	read_mailbox(settings, "envelope_from", &name, &address);
+	if (address)
+		check_tag_place(settings, address);
 	return psprintf("<%s>", address ? address : otherwise ? otherwise : "");
 }
 
@@ -190,6 +211,9 @@ smtp_read(Jsonb *row, const Settings *given)
 	read_mailbox(settings, "from", &config->from_name, &config->from_address);
 	read_mailbox(settings, "reply_to", &config->reply_to_name, &config->reply_to_address);
 	config->envelope_from = read_envelope(settings, config->from_address);
+	config->unsubscribe_url = settings_string(settings, "unsubscribe_url");
+	if (config->unsubscribe_url && strncmp(config->unsubscribe_url, "https://", 8) != 0)
+		settings_fail(settings, "unsubscribe_url", "It does not begin with https://, as RFC 8058 asks.", NULL);
 	read_login(settings, config);
 	config->ca_file = settings_string(settings, "ca_file");
 	config->timeout = settings_integer(settings, "timeout_ms", 60000);
@@ -406,6 +430,28 @@ as_utf8(const char *text)
 	return text ? pg_server_to_any(text, strlen(text), PG_UTF8) : NULL;
 }
 
+/* The link of this letter; NULL when it needs none, or there is no page. */
+static char *
+unsubscribe_link(const SmtpConfig *config, const Letter *letter)
+{
+	if (config->unsubscribe_url == NULL || letter->unsubscribe == NULL)
+		return NULL;
+	return psprintf("%s%ctoken=%s", config->unsubscribe_url,
+					strchr(config->unsubscribe_url, '?') ? '&' : '?', letter->unsubscribe);
+}
+
+/* Where what cannot be delivered is told, in angle brackets */
+static char *
+return_path(const SmtpConfig *config, const Letter *letter)
+{
+	char	   *place = strchr(config->envelope_from, RETURN_TAG_PLACE);
+
+	if (place == NULL)
+		return config->envelope_from;
+	return psprintf("%.*s%s%s", (int) (place - config->envelope_from), config->envelope_from,
+					letter->return_tag ? letter->return_tag : "0", place + 1);
+}
+
 static void
 build_message(const SmtpConfig *config, const Letter *letter, StringInfo out)
 {
@@ -419,6 +465,7 @@ build_message(const SmtpConfig *config, const Letter *letter, StringInfo out)
 	message.reply_to_name = config->reply_to_name;
 	message.reply_to_address = config->reply_to_address;
 	message.to_address = letter->address;
+	message.unsubscribe_url = unsubscribe_link(config, letter);
 	message.subject = as_utf8(letter->subject);
 	message.text = as_utf8(letter->body);
 	message.html = as_utf8(letter->html);
@@ -456,6 +503,7 @@ smtp_begin(Transfer *transfer, const Letter *letter)
 {
 	SmtpConfig *config = transfer->provider->config;
 	SmtpHandle *handle = transfer->state;
+	char	   *from = return_path(config, letter);
 	StringInfoData message;
 	StringInfoData wire;
 
@@ -467,8 +515,8 @@ smtp_begin(Transfer *transfer, const Letter *letter)
 	stuff_dots(&message, &wire);
 	transfer->body = wire.data;
 	transfer->length = wire.len;
-	handle->mail = psprintf("MAIL FROM:%s\r\n", config->envelope_from);
-	handle->mail_sized = psprintf("MAIL FROM:%s SIZE=%d\r\n", config->envelope_from, message.len);
+	handle->mail = psprintf("MAIL FROM:%s\r\n", from);
+	handle->mail_sized = psprintf("MAIL FROM:%s SIZE=%d\r\n", from, message.len);
 	handle->rcpt = psprintf("RCPT TO:<%s>\r\n", letter->address);
 	pfree(message.data);
 }

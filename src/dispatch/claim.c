@@ -25,13 +25,13 @@ typedef enum ClaimColumn
 {
 	C_TID, C_MESSAGE, C_EVENT, C_ATTEMPT, C_PROVIDER, C_CHANNEL, C_ADDRESS,
 	C_RECIPIENT, C_TYPE, C_CREATED, C_TEMPLATE, C_DATA, C_AT_MOST_ONCE,
-	C_MAX_ATTEMPTS, C_EXPIRES_AT, C_SEQ, C_LANE, C_COUNT
+	C_MAX_ATTEMPTS, C_EXPIRES_AT, C_SEQ, C_LANE, C_RETURN_TAG, C_UNSUBSCRIBE, C_COUNT
 } ClaimColumn;
 
 static const char *const column_names[C_COUNT] = {
 	"ready_tid", "message", "event", "attempt", "provider", "channel", "address",
 	"recipient", "type", "created", "template_version", "data", "at_most_once",
-	"max_attempts", "expires_at", "seq", "lane"
+	"max_attempts", "expires_at", "seq", "lane", "return_tag", "unsubscribe"
 };
 
 /* One row, deformed; column numbers are looked up once a claim. */
@@ -177,6 +177,8 @@ fill_letter(Letter *letter, const ClaimRow *row)
 	letter->recipient = text_value(row, C_RECIPIENT);
 	letter->address = text_value(row, C_ADDRESS);
 	letter->at_most_once = DatumGetBool(value(row, C_AT_MOST_ONCE));
+	letter->return_tag = is_null(row, C_RETURN_TAG) ? NULL : text_value(row, C_RETURN_TAG);
+	letter->unsubscribe = is_null(row, C_UNSUBSCRIBE) ? NULL : text_value(row, C_UNSUBSCRIBE);
 	if (!is_null(row, C_DATA))
 		letter->data = DatumGetJsonbPCopy(value(row, C_DATA));
 }

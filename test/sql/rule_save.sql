@@ -189,7 +189,7 @@ SHOW search_path;
 
 DELETE FROM notify.rule;
 SELECT notify.detach('orders');
-DELETE FROM notify.secret;
+DELETE FROM notify.secret WHERE name = 'rs';
 DELETE FROM notify.recipient;
 DELETE FROM notify.template;
 DELETE FROM notify.category;
