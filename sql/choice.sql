@@ -94,14 +94,10 @@ CREATE FUNCTION notify._make_token(recipient text, category text, message bigint
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'notify_make_token';
 CREATE FUNCTION notify._read_token(token text, key text, OUT recipient text, OUT category text, OUT message bigint)
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'notify_read_token';
-CREATE FUNCTION notify._hmac(algorithm text, key bytea, data bytea) RETURNS bytea
-	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'notify_hmac';
-
 COMMENT ON FUNCTION notify._return_tag(bigint, text) IS 'What a message''s return path carries (VERP). Internal.';
 COMMENT ON FUNCTION notify._returned_message(text, text) IS 'The message of a return path''s tag; NULL when we did not make it. Internal.';
 COMMENT ON FUNCTION notify._make_token(text, text, bigint, text) IS 'An unsubscribe token. Internal.';
 COMMENT ON FUNCTION notify._read_token(text, text) IS 'What an unsubscribe token says; NULL when we did not make it. Internal.';
-COMMENT ON FUNCTION notify._hmac(text, bytea, bytea) IS 'An HMAC (RFC 2104). Internal.';
 
 CREATE FUNCTION notify._token_key() RETURNS text
 LANGUAGE sql STABLE

@@ -42,7 +42,7 @@ GRANT EXECUTE ON FUNCTION notify._check_channel(text), notify._saver(regrole, re
 	notify._check_rule_parts(notify.rule), notify._check_rule_sql(notify.rule),
 	notify._check_template_part(text, text), notify._check_liquid(text), notify._liquid_partials(text),
 	notify._template_sources(notify.template), notify._bind_partials(text[]),
-	notify._check_provider(jsonb, jsonb), notify._check_preset(jsonb), notify._in_script(), notify._missing_secrets(jsonb), notify._check_address(text, text) TO notify_admin;
+	notify._check_provider(jsonb, jsonb), notify._check_preset(jsonb), notify._check_receipt(notify.preset), notify._in_script(), notify._missing_secrets(jsonb), notify._check_address(text, text) TO notify_admin;
 -- What attach_recipients() does with the attacher's own rights
 GRANT EXECUTE ON FUNCTION notify._recipient_columns(notify.recipient_source),
 	notify._check_recipient_column(regclass, text, text), notify._check_recipient_key(regclass, text),
@@ -51,7 +51,8 @@ GRANT EXECUTE ON FUNCTION notify._recipient_columns(notify.recipient_source),
 	notify._save_people(notify.recipient_source, jsonb[], jsonb[]),
 	notify._address_problem(text, text), notify._time_zone_problem(text) TO notify_admin;
 GRANT SELECT, INSERT, UPDATE, DELETE ON notify.recipient, notify.address, notify.preference, notify.suppression TO notify_app;
-GRANT EXECUTE ON FUNCTION notify.unsubscribe(text), notify.unsubscribe_token(text, text), notify.address_hash(text)
+GRANT EXECUTE ON FUNCTION notify.unsubscribe(text), notify.unsubscribe_token(text, text), notify.address_hash(text),
+	notify.receipt(text, bytea, jsonb), notify.receipt(text, text, jsonb)
 	TO notify_app, notify_admin;
 GRANT SELECT, UPDATE, DELETE ON notify.inbox TO notify_app;
 GRANT EXECUTE ON FUNCTION notify.emit(text, text, jsonb, text),
@@ -69,6 +70,7 @@ GRANT EXECUTE ON FUNCTION notify.status(), notify.explain(bigint), notify.explai
 	notify._workers(), notify._preloaded(), notify._gates() TO notify_report;
 
 GRANT SELECT ON notify.recipient_source, notify.recipient_problem, notify.erasure TO notify_report;
+GRANT SELECT ON notify.receipt_waiting, notify.unclassified TO notify_report, notify_admin;
 
 -- What dumping and restoring takes, of an owner who is no superuser too
 GRANT SELECT, UPDATE ON SEQUENCE notify.rule_id_seq, notify.rule_version_id_seq, notify.template_version_id_seq,
@@ -95,7 +97,7 @@ GRANT EXECUTE ON FUNCTION notify._plan(integer), notify._maintain(), notify._clo
 	notify._rescue(integer, bigint), notify._give_back(integer, bigint, tid[], bigint[]), notify._providers(), notify._config_version(), notify._template(bigint), notify._partials(jsonb) TO notify_worker;
 GRANT SELECT ON notify._serving TO notify_worker;
 GRANT SELECT ON notify.preference, notify.suppression TO notify_worker;
-GRANT EXECUTE ON FUNCTION notify._refusal(text, text, text, text), notify.address_hash(text), notify._token_key(),
+GRANT EXECUTE ON FUNCTION notify._refusal(text, text, text, text), notify.address_hash(text), notify._token_key(), notify._retry_receipts(),
 	notify._return_tag(bigint, text), notify._make_token(text, text, bigint, text) TO notify_worker;
 GRANT SELECT ON notify.instance, notify.origin TO notify_worker, notify_report, notify_admin;
 -- and what these call with the worker's own rights

@@ -58,7 +58,7 @@ COMMENT ON COLUMN notify.preset.errors IS
 'What refusals mean: an array of tests as in success, each with a class: retry, defer, permanent_message, permanent_recipient, provider_down, auth. The first that holds counts; without one the HTTP status decides.';
 COMMENT ON COLUMN notify.preset.retry_after IS 'jsonpath to the seconds to wait. NULL: only the header Retry-After.';
 COMMENT ON COLUMN notify.preset.rate IS 'Requests a second the provider takes unless agreed otherwise; NULL: not known.';
-COMMENT ON COLUMN notify.preset.receipt IS 'How to read the provider''s delivery reports.';
+COMMENT ON COLUMN notify.preset.receipt IS 'How to read the provider''s delivery reports (notify.receipt()): format, unwrap, items, message, reference, address, code, detail, prefix, kinds, signature (docs/receipts.md). NULL: it is not said.';
 COMMENT ON COLUMN notify.preset.shipped IS 'It belongs to the extension: not to be changed, and in no dump.';
 COMMENT ON COLUMN notify.preset.version IS 'A new number with each save.';
 
@@ -73,6 +73,64 @@ CREATE FUNCTION notify._in_script() RETURNS boolean
 	AS 'MODULE_PATHNAME', 'notify_in_script';
 COMMENT ON FUNCTION notify._in_script() IS
 'Whether a script of an extension runs just now. Internal.';
+
+/*
+ * A preset's receipt map:
+ *
+ *	format		json (the default; a form is taken too), or mail
+ *	unwrap		jsonpath to JSON text that is the payload proper (Amazon SNS)
+ *	items		jsonpath to the reports; default $[*], which takes one alone too
+ *	message, reference, address, code, detail	jsonpaths in a report
+ *	prefix		what phone numbers without + begin with, such as +86
+ *	kinds		[{"kind", "path", "match", "address"}]: the first whose path finds
+ *				something other than false and null, and text that matches, counts
+ *	signature	{"scheme", "secret": name of the setting, ...}
+ */
+CREATE FUNCTION notify._check_receipt(preset notify.preset) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	kinds constant text[] := '{delivered,failed,bounced,refused,complained,stopped,resumed,unsubscribed,ignored}';
+	schemes constant text[] := '{twilio,standard_webhooks,ecdsa,sns,jwt_hs256,hmac}';
+	map jsonb := preset.receipt;
+	item record;
+	fault text;
+BEGIN
+	SELECT format('It has "%s", which means nothing.', k) INTO fault
+	FROM jsonb_object_keys(map) AS k
+	WHERE k <> ALL (ARRAY['format', 'unwrap', 'items', 'message', 'reference', 'address', 'code', 'detail', 'prefix', 'kinds', 'signature']);
+	IF map ->> 'format' NOT IN ('json', 'mail') THEN
+		fault := 'format is json or mail.';
+	ELSIF jsonb_typeof(map -> 'kinds') IS DISTINCT FROM 'array' THEN
+		fault := 'It has no array "kinds".';
+	ELSIF map ? 'signature' AND (map #>> '{signature,scheme}' = ANY (schemes)) IS NOT TRUE THEN
+		fault := format('signature.scheme is one of %s.', array_to_string(schemes, ', '));
+	ELSIF map ? 'signature' AND NOT preset.settings ? coalesce(map #>> '{signature,secret}', '') THEN
+		fault := 'signature.secret must name one of the preset''s settings.';
+	END IF;
+	FOR item IN SELECT k.value, k.ordinality AS n FROM jsonb_array_elements(CASE WHEN fault IS NULL THEN map -> 'kinds' ELSE '[]' END) WITH ORDINALITY AS k
+	LOOP
+		IF (item.value ->> 'kind' = ANY (kinds)) IS NOT TRUE THEN
+			fault := format('kinds %s: kind is one of %s.', item.n, array_to_string(kinds, ', '));
+		ELSIF item.value ->> 'path' IS NULL THEN
+			fault := format('kinds %s: it has no path.', item.n);
+		END IF;
+		PERFORM '' ~ (item.value ->> 'match');
+		PERFORM (item.value ->> 'path')::jsonpath, (item.value ->> 'address')::jsonpath;
+	END LOOP;
+	PERFORM (map ->> m)::jsonpath FROM unnest(ARRAY['unwrap', 'items', 'message', 'reference', 'address', 'code', 'detail']) AS m;
+	IF fault IS NOT NULL THEN
+		RAISE EXCEPTION 'invalid receipt of preset "%"', preset.name
+			USING ERRCODE = 'invalid_parameter_value', DETAIL = fault, HINT = 'docs/receipts.md says what a receipt map is.';
+	END IF;
+EXCEPTION WHEN syntax_error OR invalid_regular_expression THEN
+	RAISE EXCEPTION 'invalid receipt of preset "%"', preset.name
+		USING ERRCODE = 'invalid_parameter_value', DETAIL = sqlerrm, HINT = 'docs/receipts.md says what a receipt map is.';
+END
+$$;
+
+COMMENT ON FUNCTION notify._check_receipt(notify.preset) IS 'Raises what is wrong with a preset''s receipt map. Internal.';
 
 -- No foreign key ties providers to presets: a restore may bring one whose preset
 -- only a newer version of the extension has, and must not fail.
@@ -103,6 +161,7 @@ BEGIN
 		RETURN NEW;			-- notify.arm() looks at the providers that use it
 	END IF;
 	PERFORM notify._check_preset(jsonb_strip_nulls(to_jsonb(NEW)));
+	PERFORM notify._check_receipt(NEW) WHERE NEW.receipt IS NOT NULL;
 	RETURN NEW;
 END
 $$;

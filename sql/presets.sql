@@ -36,15 +36,18 @@ COMMENT ON FUNCTION notify._ship_preset(text, text, text, text, jsonb, boolean, 
 SELECT notify._ship_preset('inbox', 'inbox', 'Rows of notify.inbox, written in the transaction that settles the message.',
 	engine => 'inbox');
 
-SELECT notify._ship_preset('smtp', 'email', 'A mail server (RFC 5321).', engine => 'smtp');
+SELECT notify._ship_preset('smtp', 'email', 'A mail server (RFC 5321).', engine => 'smtp',
+	receipt => '{"format": "mail", "message": "$.message", "code": "$.status", "detail": "$.diagnostic", "kinds": [{"kind": "complained", "path": "$.feedback", "match": "^(abuse|fraud|virus|other|opt-out|opt-out-list)$"}, {"kind": "ignored", "path": "$.feedback", "match": "^(not-spam|auth-failure)$"}, {"kind": "refused", "path": "$ ? (@.action == \"failed\").class", "match": "^auth$"}, {"kind": "bounced", "path": "$ ? (@.action == \"failed\").class", "match": "^permanent_recipient$"}, {"kind": "failed", "path": "$.action", "match": "(?i)^failed$"}, {"kind": "delivered", "path": "$.action", "match": "(?i)^delivered$"}, {"kind": "ignored", "path": "$.action", "match": "(?i)^(delayed|relayed|expanded)$"}]}');
 
 SELECT notify._ship_preset('webhook', 'webhook',
 	'A POST as Standard Webhooks has it: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md',
 	settings => '{"url": {"kind": "url", "description": "Where to POST when the recipient has no address."},
-		"signing_secret": {"secret": true, "description": "whsec_ and the base64 text of a key; without it nothing is signed."}}',
+		"signing_secret": {"secret": true, "description": "whsec_ and the base64 text of a key; without it nothing is signed."},
+		"receipt_secret": {"secret": true, "description": "whsec_...: what receipts are signed with; without it they are refused."}}',
 	hosts => '{*}',
 	auth => '{"scheme": "standard_webhooks", "secret": "{{ settings.signing_secret }}"}',
-	reference => '{"header": ["x-message-id", "x-request-id"]}');
+	reference => '{"header": ["x-message-id", "x-request-id"]}',
+	receipt => '{"message": "$.message", "reference": "$.reference", "code": "$.code", "detail": "$.detail", "kinds": [{"kind": "delivered", "path": "$.kind", "match": "^delivered$"}, {"kind": "failed", "path": "$.kind", "match": "^failed$"}, {"kind": "bounced", "path": "$.kind", "match": "^bounced$"}, {"kind": "refused", "path": "$.kind", "match": "^refused$"}, {"kind": "complained", "path": "$.kind", "match": "^complained$"}, {"kind": "unsubscribed", "path": "$.kind", "match": "^unsubscribed$"}, {"kind": "ignored", "path": "$.kind", "match": "^ignored$"}], "signature": {"scheme": "standard_webhooks", "secret": "receipt_secret"}}');
 
 /* ----------------------------------------------------------------- sms --- */
 
@@ -66,11 +69,11 @@ SELECT notify._ship_preset('twilio', 'sms',
 		{"path": "$.code", "match": "^(20500|20503|30008)$", "class": "provider_down"},
 		{"status": 404, "class": "auth", "note": "no such account"}, {"status": "5xx", "class": "provider_down"}]',
 	rate => 100,
-	receipt => '{"reference": "$.MessageSid", "status": "$.MessageStatus", "delivered": "^delivered$", "failed": "^(failed|undelivered)$"}');
+	receipt => '{"reference": "$.MessageSid", "address": "$.To", "code": "$.ErrorCode", "kinds": [{"kind": "stopped", "path": "$.OptOutType", "match": "^STOP$", "address": "$.From"}, {"kind": "resumed", "path": "$.OptOutType", "match": "^START$", "address": "$.From"}, {"kind": "stopped", "path": "$ ? (!exists(@.MessageStatus)).Body", "match": "(?i)^\\s*(stop|stopall|unsubscribe|cancel|end|quit|退订|退|td|t)\\s*$", "address": "$.From"}, {"kind": "resumed", "path": "$ ? (!exists(@.MessageStatus)).Body", "match": "(?i)^\\s*(start|unstop|yes|订阅)\\s*$", "address": "$.From"}, {"kind": "stopped", "path": "$.ErrorCode", "match": "^21610$"}, {"kind": "bounced", "path": "$.ErrorCode", "match": "^(30005|30006|21211|21614)$"}, {"kind": "refused", "path": "$.ErrorCode", "match": "^(30002|30034|30038)$"}, {"kind": "delivered", "path": "$.MessageStatus", "match": "^(delivered|read)$"}, {"kind": "failed", "path": "$.MessageStatus", "match": "^(failed|undelivered|canceled)$"}, {"kind": "ignored", "path": "$.MessageStatus", "match": "^(accepted|scheduled|queued|sending|sent)$"}, {"kind": "ignored", "path": "$.Body"}], "signature": {"scheme": "twilio", "secret": "auth_token"}}');
 
 SELECT notify._ship_preset('vonage', 'sms',
 	'Vonage SMS API: https://developer.vonage.com/en/api/sms; errors: https://developer.vonage.com/en/messaging/sms/guides/troubleshooting-sms',
-	settings => '{"api_key": {"required": true}, "api_secret": {"required": true, "secret": true}, "from": {"required": true},
+	settings => '{"api_key": {"required": true}, "api_secret": {"required": true, "secret": true}, "from": {"required": true}, "signature_secret": {"secret": true, "description": "Signs web hooks, when the account is set so; without it receipts are refused."},
 		"endpoint": {"kind": "url", "default": "https://rest.nexmo.com"}}',
 	url => '{{ settings.endpoint }}/sms/json',
 	headers => '{"Content-Type": "application/x-www-form-urlencoded"}',
@@ -84,7 +87,7 @@ SELECT notify._ship_preset('vonage', 'sms',
 		{"path": "$.messages[0].status", "match": "^(7|33)$", "class": "permanent_recipient"},
 		{"path": "$.messages[0].status", "match": "^(2|3|6|12|15|22|23)$", "class": "permanent_message"}]',
 	rate => 30,
-	receipt => '{"reference": "$.messageId", "status": "$.status", "delivered": "^delivered$", "failed": "^(failed|rejected|expired)$"}');
+	receipt => '{"message": "$.\"client-ref\"", "reference": "$.messageId", "address": "$.msisdn", "code": "$.\"err-code\"", "kinds": [{"kind": "stopped", "path": "$ ? (exists(@.text)).text", "match": "(?i)^\\s*(stop|stopall|unsubscribe|cancel|end|quit|退订|退|td|t)\\s*$"}, {"kind": "resumed", "path": "$ ? (exists(@.text)).text", "match": "(?i)^\\s*(start|unstop|yes|订阅)\\s*$"}, {"kind": "ignored", "path": "$.text"}, {"kind": "bounced", "path": "$.\"err-code\"", "match": "^(3|5|6)$"}, {"kind": "delivered", "path": "$.status", "match": "^delivered$"}, {"kind": "failed", "path": "$.status", "match": "^(failed|rejected|expired)$"}, {"kind": "ignored", "path": "$.status", "match": "^(accepted|buffered|submitted|unknown)$"}], "signature": {"scheme": "jwt_hs256", "secret": "signature_secret"}}');
 
 SELECT notify._ship_preset('aliyun_sms', 'sms',
 	'Alibaba Cloud SMS, SendSms: https://help.aliyun.com/zh/sms/developer-reference/api-dysmsapi-2017-05-25-sendsms; signature: https://help.aliyun.com/zh/sdk/product-overview/v3-request-structure-and-signature',
@@ -103,7 +106,7 @@ SELECT notify._ship_preset('aliyun_sms', 'sms',
 		{"path": "$.Code", "match": "^(isp\\.(SYSTEM_ERROR|GATEWAY_ERROR)|ServiceUnavailable|InternalError)$", "class": "provider_down"},
 		{"path": "$.Code", "match": "^isv\\.", "class": "permanent_message"}, {"status": "5xx", "class": "provider_down"}]',
 	rate => 5000,
-	receipt => '{"items": "$[*]", "reference": "$.biz_id", "status": "$.success", "delivered": "^true$", "failed": "^false$"}');
+	receipt => '{"message": "$.out_id", "reference": "$.biz_id", "address": "$.phone_number", "prefix": "+86", "code": "$.err_code", "detail": "$.err_msg", "kinds": [{"kind": "stopped", "path": "$.content", "match": "(?i)^\\s*(stop|stopall|unsubscribe|cancel|end|quit|退订|退|td|t)\\s*$"}, {"kind": "resumed", "path": "$.content", "match": "(?i)^\\s*(start|unstop|yes|订阅)\\s*$"}, {"kind": "ignored", "path": "$.content"}, {"kind": "delivered", "path": "$.success", "match": "^true$"}, {"kind": "failed", "path": "$.success", "match": "^false$"}]}');
 
 SELECT notify._ship_preset('tencent_sms', 'sms',
 	'Tencent Cloud SMS, SendSms 2021-01-11: https://cloud.tencent.com/document/product/382/55981; signature: https://cloud.tencent.com/document/api/382/52072',
@@ -126,7 +129,7 @@ SELECT notify._ship_preset('tencent_sms', 'sms',
 		{"path": "$.Response.Error.Code", "match": "^(InternalError|ResourceUnavailable)", "class": "provider_down"},
 		{"path": "$.Response.Error.Code", "match": ".", "class": "permanent_message"}]',
 	rate => 3000,
-	receipt => '{"items": "$[*]", "reference": "$.sid", "status": "$.report_status", "delivered": "^SUCCESS$", "failed": "^FAIL$"}');
+	receipt => '{"reference": "$.sid", "address": "$.mobile", "prefix": "+86", "code": "$.errmsg", "detail": "$.description", "kinds": [{"kind": "stopped", "path": "$.text", "match": "(?i)^\\s*(stop|stopall|unsubscribe|cancel|end|quit|退订|退|td|t)\\s*$"}, {"kind": "resumed", "path": "$.text", "match": "(?i)^\\s*(start|unstop|yes|订阅)\\s*$"}, {"kind": "ignored", "path": "$.text"}, {"kind": "delivered", "path": "$.report_status", "match": "^SUCCESS$"}, {"kind": "failed", "path": "$.report_status", "match": "^FAIL$"}]}');
 
 SELECT notify._ship_preset('aws_sns', 'sms',
 	'Amazon SNS, Publish to a phone number: https://docs.aws.amazon.com/sns/latest/api/API_Publish.html',
@@ -150,7 +153,7 @@ SELECT notify._ship_preset('aws_sns', 'sms',
 SELECT notify._ship_preset('aws_ses', 'email',
 	'Amazon SES v2, SendEmail: https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html',
 	settings => '{"access_key_id": {"required": true}, "secret_access_key": {"required": true, "secret": true}, "session_token": {"secret": true},
-		"region": {"required": true}, "from": {"required": true}, "reply_to": {}, "configuration_set": {}, "unsubscribe_url": {"kind": "url", "description": "Your page for RFC 8058; ?token=... is added."},
+		"region": {"required": true}, "from": {"required": true}, "reply_to": {}, "configuration_set": {}, "sns_certificate": {"kind": "text", "description": "What SigningCertURL of SNS gives (PEM), for receipts."}, "unsubscribe_url": {"kind": "url", "description": "Your page for RFC 8058; ?token=... is added."},
 		"endpoint": {"kind": "url", "description": "Left out: https://email.REGION.amazonaws.com"}}',
 	url => $u${% if settings.endpoint %}{{ settings.endpoint }}{% else %}https://email.{{ settings.region }}.amazonaws.com{% endif %}/v2/email/outbound-emails$u$,
 	body => $b${"FromEmailAddress": {{ settings.from | json }}, "Destination": {"ToAddresses": [{{ address | json }}]}{% if settings.reply_to %}, "ReplyToAddresses": [{{ settings.reply_to | json }}]{% endif %}{% if settings.configuration_set %}, "ConfigurationSetName": {{ settings.configuration_set | json }}{% endif %}, "EmailTags": [{"Name": "message", "Value": {{ message.id | json }}}], "Content": {% if message.template.id %}{"Template": {"TemplateName": {{ message.template.id | json }}, "TemplateData": {{ message.template.parameters | json | json }}}}{% else %}{"Simple": {"Subject": {"Data": {{ message.subject | json }}, "Charset": "UTF-8"}, "Body": { {% if message.body %}"Text": {"Data": {{ message.body | json }}, "Charset": "UTF-8"}{% endif %}{% if message.body and message.html %}, {% endif %}{% if message.html %}"Html": {"Data": {{ message.html | json }}, "Charset": "UTF-8"}{% endif %}}{% if settings.unsubscribe_url and message.unsubscribe %}, "Headers": [{"Name": "List-Unsubscribe", "Value": "<{{ settings.unsubscribe_url }}{% if settings.unsubscribe_url contains '?' %}&{% else %}?{% endif %}token={{ message.unsubscribe }}>"}, {"Name": "List-Unsubscribe-Post", "Value": "List-Unsubscribe=One-Click"}]{% endif %}}}{% endif %}}$b$,
@@ -160,11 +163,12 @@ SELECT notify._ship_preset('aws_ses', 'email',
 	errors => '[{"status": 429, "class": "defer"}, {"match": "Throttling|LimitExceeded|TooManyRequests", "class": "defer"},
 		{"match": "AccountSuspended|SendingPaused|MailFromDomainNotVerified|not verified|SignatureDoesNotMatch|UnrecognizedClient|security token|AccessDenied|ExpiredToken", "class": "auth"},
 		{"status": "5xx", "class": "provider_down"}]',
-	rate => 14);
+	rate => 14,
+	receipt => '{"unwrap": "$.Message", "message": "$.mail.tags.message[0]", "reference": "$.mail.messageId", "code": "$.bounce.bouncedRecipients[0].status", "detail": "$.bounce.bouncedRecipients[0].diagnosticCode", "kinds": [{"kind": "complained", "path": "$ ? (@.eventType == \"Complaint\" || @.notificationType == \"Complaint\")"}, {"kind": "failed", "path": "$.bounce.bouncedRecipients[0].status", "match": "^5\\.7"}, {"kind": "bounced", "path": "$.bounce.bounceType", "match": "^Permanent$"}, {"kind": "failed", "path": "$.bounce.bounceType"}, {"kind": "delivered", "path": "$ ? (@.eventType == \"Delivery\" || @.notificationType == \"Delivery\")"}, {"kind": "failed", "path": "$ ? (@.eventType == \"Reject\" || @.eventType == \"Rendering Failure\")"}, {"kind": "ignored", "path": "$.eventType", "match": "^(Send|Open|Click|DeliveryDelay|Subscription)$"}, {"kind": "ignored", "path": "$.Type", "match": "^(SubscriptionConfirmation|UnsubscribeConfirmation)$"}], "signature": {"scheme": "sns", "secret": "sns_certificate"}}');
 
 SELECT notify._ship_preset('sendgrid', 'email',
 	'Twilio SendGrid v3, Mail Send: https://www.twilio.com/docs/sendgrid/api-reference/mail-send/mail-send',
-	settings => '{"api_key": {"required": true, "secret": true}, "from": {"required": true}, "from_name": {}, "reply_to": {}, "unsubscribe_url": {"kind": "url", "description": "Your page for RFC 8058; ?token=... is added."},
+	settings => '{"api_key": {"required": true, "secret": true}, "from": {"required": true}, "from_name": {}, "reply_to": {}, "webhook_public_key": {"description": "The verification key of the signed event webhook, for receipts."}, "unsubscribe_url": {"kind": "url", "description": "Your page for RFC 8058; ?token=... is added."},
 		"endpoint": {"kind": "url", "default": "https://api.sendgrid.com", "description": "https://api.eu.sendgrid.com for regional subusers in the EU"}}',
 	url => '{{ settings.endpoint }}/v3/mail/send',
 	body => $b${ {% if settings.unsubscribe_url and message.unsubscribe %}"headers": {"List-Unsubscribe": "<{{ settings.unsubscribe_url }}{% if settings.unsubscribe_url contains '?' %}&{% else %}?{% endif %}token={{ message.unsubscribe }}>", "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"}, {% endif %}"personalizations": [{"to": [{"email": {{ address | json }}}], "custom_args": {"message": {{ message.id | json }}}{% if message.template.parameters %}, "dynamic_template_data": {{ message.template.parameters | json }}{% endif %}}], "from": {"email": {{ settings.from | json }}{% if settings.from_name %}, "name": {{ settings.from_name | json }}{% endif %}}{% if settings.reply_to %}, "reply_to": {"email": {{ settings.reply_to | json }}}{% endif %}{% if message.template.id %}, "template_id": {{ message.template.id | json }}{% else %}, "subject": {{ message.subject | json }}, "content": [{% if message.body %}{"type": "text/plain", "value": {{ message.body | json }}}{% endif %}{% if message.body and message.html %}, {% endif %}{% if message.html %}{"type": "text/html", "value": {{ message.html | json }}}{% endif %}]{% endif %}}$b$,
@@ -174,7 +178,8 @@ SELECT notify._ship_preset('sendgrid', 'email',
 	errors => '[{"status": 429, "class": "defer"}, {"status": 401, "class": "auth"}, {"status": 403, "class": "auth"},
 		{"status": 400, "path": "$.errors[*].field", "match": "^personalizations\\..*\\.to", "class": "permanent_recipient"},
 		{"status": "5xx", "class": "provider_down"}]',
-	rate => 100);
+	rate => 100,
+	receipt => '{"message": "$.message", "code": "$.status", "detail": "$.reason", "kinds": [{"kind": "complained", "path": "$.event", "match": "^spamreport$"}, {"kind": "unsubscribed", "path": "$.event", "match": "^(unsubscribe|group_unsubscribe)$"}, {"kind": "delivered", "path": "$.event", "match": "^delivered$"}, {"kind": "failed", "path": "$ ? (@.event == \"bounce\" && (@.type == \"blocked\" || @.status starts with \"5.7\"))"}, {"kind": "bounced", "path": "$.event", "match": "^bounce$"}, {"kind": "bounced", "path": "$ ? (@.event == \"dropped\").reason", "match": "^(Bounced Address|Invalid)"}, {"kind": "failed", "path": "$.event", "match": "^dropped$"}, {"kind": "ignored", "path": "$.event", "match": "^(processed|deferred|open|click|group_resubscribe)$"}], "signature": {"scheme": "ecdsa", "secret": "webhook_public_key"}}');
 
 /* ----------------------------------------------------------------- push --- */
 

@@ -535,6 +535,7 @@ BEGIN
 	PERFORM notify._release(notify._overdue());
 	PERFORM notify._look_back();
 	PERFORM notify._finish_erasures();
+	PERFORM notify._retry_receipts();
 	DELETE FROM notify.idempotency i
 	WHERE i.event < notify.time_id(clock_timestamp() - current_setting('notify_pg.retention')::interval);
 	-- Last, for what they lock stays locked until the end of the transaction.

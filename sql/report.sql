@@ -204,7 +204,7 @@ AS $$
 	LEFT JOIN notify.template_version w ON w.id = m.template_version
 	LEFT JOIN notify.reason q ON q.code = m.reason
 	UNION ALL
-	SELECT o.at, CASE WHEN o.attempt IS NULL THEN 'late decision' ELSE 'attempt ' || o.attempt END,
+	SELECT o.at, CASE WHEN o.attempt IS NULL AND o.class IS NOT NULL THEN 'receipt' WHEN o.attempt IS NULL THEN 'late decision' ELSE 'attempt ' || o.attempt END,
 		   o.verdict, o.reason,
 		   jsonb_strip_nulls(jsonb_build_object(
 			   'message', o.message, 'provider', o.provider, 'class', o.class, 'code', o.code,

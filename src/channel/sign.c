@@ -447,3 +447,45 @@ sign_check_jwt(const char *public_pem, const char *token)
 	ERR_clear_error();
 	return good;
 }
+
+/*
+ * A public key: PEM of a key or of a certificate, or the base64 text of a key
+ * (SubjectPublicKeyInfo).  NULL when it is none.
+ */
+static EVP_PKEY *
+read_public_key(const char *text)
+{
+	BIO		   *bio = BIO_new_mem_buf(text, -1);
+	EVP_PKEY   *key = NULL;
+	size_t		length = 0;
+	const uint8 *bytes;
+
+	if (strstr(text, "-----BEGIN CERTIFICATE-----"))
+	{
+		X509	   *certificate = PEM_read_bio_X509(bio, NULL, NULL, NULL);
+
+		key = certificate ? X509_get_pubkey(certificate) : NULL;
+		X509_free(certificate);
+	}
+	else if (strstr(text, "-----BEGIN "))
+		key = PEM_read_bio_PUBKEY(bio, NULL, NULL, NULL);
+	else if ((bytes = sign_base64_decode(text, &length)) != NULL)
+		key = d2i_PUBKEY(NULL, &bytes, (long) length);
+	BIO_free(bio);
+	return key;
+}
+
+bool
+sign_verify(const char *public_key, const char *digest, const char *data, size_t length, SignBytes signature)
+{
+	EVP_PKEY   *key = read_public_key(public_key);
+	EVP_MD_CTX *context = EVP_MD_CTX_new();
+	bool		good = key && context &&
+		EVP_DigestVerifyInit(context, NULL, EVP_get_digestbyname(digest), NULL, key) == 1 &&
+		EVP_DigestVerify(context, signature.data, signature.length, (const unsigned char *) data, length) == 1;
+
+	EVP_MD_CTX_free(context);
+	EVP_PKEY_free(key);
+	ERR_clear_error();
+	return good;
+}

@@ -65,6 +65,13 @@ extern SignKey *sign_keep_key(SignKey *key);
 /* Is the token's signature that of the public key (PEM)?  For tests. */
 extern bool sign_check_jwt(const char *public_pem, const char *token);
 
+/*
+ * Is it a signature of the data?  The key is PEM of a public key or of a
+ * certificate, or base64 of a SubjectPublicKeyInfo; false also when it is none.
+ */
+extern bool sign_verify(const char *public_key, const char *digest,
+						const char *data, size_t length, SignBytes signature);
+
 #define P256_BYTES 32
 #define P256_POINT_BYTES 65		/* 04, x, y */
 

@@ -23,7 +23,8 @@ PG_FUNCTION_INFO_V1(notify_return_tag);
 PG_FUNCTION_INFO_V1(notify_returned_message);
 PG_FUNCTION_INFO_V1(notify_make_token);
 PG_FUNCTION_INFO_V1(notify_read_token);
-PG_FUNCTION_INFO_V1(notify_hmac);
+PG_FUNCTION_INFO_V1(notify_is_hmac);
+PG_FUNCTION_INFO_V1(notify_is_signature);
 
 #define TAG_MAC_BYTES 8
 #define TOKEN_MAC_BYTES 16
@@ -210,21 +211,39 @@ notify_read_token(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));
 }
 
-/* notify._hmac(algorithm text, key bytea, data bytea) returns bytea */
-Datum
-notify_hmac(PG_FUNCTION_ARGS)
+static SignBytes
+hmac_of(text *algorithm, bytea *key, bytea *data)
 {
-	char	   *algorithm = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	bytea	   *key = PG_GETARG_BYTEA_PP(1);
-	bytea	   *data = PG_GETARG_BYTEA_PP(2);
-	SignBytes	mac;
+	char	   *digest = text_to_cstring(algorithm);
 
-	if (!sign_knows_digest(algorithm))
+	if (!sign_knows_digest(digest))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("digest \"%s\" is not known", algorithm),
+				 errmsg("digest \"%s\" is not known", digest),
 				 errhint("Use md5, sha1, sha256, sha384 or sha512.")));
-	mac = sign_hmac(algorithm, (const uint8 *) VARDATA_ANY(key), VARSIZE_ANY_EXHDR(key),
-					VARDATA_ANY(data), VARSIZE_ANY_EXHDR(data));
-	PG_RETURN_BYTEA_P(cstring_to_text_with_len((char *) mac.data, mac.length));
+	return sign_hmac(digest, (const uint8 *) VARDATA_ANY(key), VARSIZE_ANY_EXHDR(key),
+					 VARDATA_ANY(data), VARSIZE_ANY_EXHDR(data));
+}
+
+/* notify._is_hmac(mac bytea, algorithm text, key bytea, data bytea) returns boolean */
+Datum
+notify_is_hmac(PG_FUNCTION_ARGS)
+{
+	bytea	   *said = PG_GETARG_BYTEA_PP(0);
+	SignBytes	mac = hmac_of(PG_GETARG_TEXT_PP(1), PG_GETARG_BYTEA_PP(2), PG_GETARG_BYTEA_PP(3));
+
+	PG_RETURN_BOOL(VARSIZE_ANY_EXHDR(said) == mac.length &&
+				   CRYPTO_memcmp(VARDATA_ANY(said), mac.data, mac.length) == 0);
+}
+
+/* notify._is_signature(signature bytea, digest text, public_key text, data bytea) returns boolean */
+Datum
+notify_is_signature(PG_FUNCTION_ARGS)
+{
+	bytea	   *said = PG_GETARG_BYTEA_PP(0);
+	bytea	   *data = PG_GETARG_BYTEA_PP(3);
+	SignBytes	signature = {(uint8 *) VARDATA_ANY(said), VARSIZE_ANY_EXHDR(said)};
+
+	PG_RETURN_BOOL(sign_verify(text_to_cstring(PG_GETARG_TEXT_PP(2)), text_to_cstring(PG_GETARG_TEXT_PP(1)),
+							   VARDATA_ANY(data), VARSIZE_ANY_EXHDR(data), signature));
 }

@@ -67,5 +67,13 @@ SELECT auth('{"scheme": "hmac", "key": "k", "message": "m", "algorithm": "crc32"
 SELECT auth('{"scheme": "hmac", "key": "k", "message": "m", "encoding": "morse", "header": {"X": "{{ signature }}"}}', 'POST', 'https://h.example/', '{}', '', 0, NULL, NULL);
 SELECT auth('{"scheme": "hmac", "key": "xyz", "key_encoding": "hex", "message": "m", "header": {"X": "{{ signature }}"}}', 'POST', 'https://h.example/', '{}', '', 0, NULL, NULL);
 SELECT auth('{"scheme": "bearer", "token": "a\nX-Evil: 1"}', 'POST', 'https://h.example/', '{}', '', 0, NULL, NULL);
+-- what Twilio's library posts is what the preset posts
+SELECT v ->> 'library' AS library, notify.render(t.url, d.data) = v ->> 'url' AS url, t.method = v ->> 'method' AS method,
+    notify._read_form(notify.render(t.body, d.data)) = v -> 'form' AS form,
+    'Authorization: ' || (v ->> 'authorization') = ANY (auth(jsonb_build_object('scheme', 'basic', 'username', v #>> '{settings,account_sid}', 'password', v #>> '{settings,auth_token}'),
+        'POST', v ->> 'url', '{}', '', 0, NULL, NULL)) AS authorization
+FROM vector JOIN notify.preset t ON t.name = v ->> 'preset'
+CROSS JOIN LATERAL (SELECT jsonb_build_object('settings', '{"endpoint": "https://api.twilio.com"}' || (v -> 'settings'), 'address', v -> 'address', 'message', jsonb_build_object('body', v -> 'body')) AS data) AS d;
+
 SET client_min_messages = warning;
 DROP SCHEMA channel_auth CASCADE;

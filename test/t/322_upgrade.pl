@@ -178,8 +178,9 @@ sub same_rows
 
 	for my $table (@tables)
 	{
-		my %has = map { $_ => 1 } split /\n/, contents($db, "SELECT * FROM $table");
-		my @lacking = grep { !$has{$_} } split /\n/, contents('fresh', "SELECT * FROM $table");
+		my $rows = $table eq 'notify.secret' ? "SELECT name FROM $table" : "SELECT * FROM $table";	# each has keys of its own
+		my %has = map { $_ => 1 } split /\n/, contents($db, $rows);
+		my @lacking = grep { !$has{$_} } split /\n/, contents('fresh', $rows);
 		is("@lacking", '', "$what: $table has the rows of a fresh install") if @lacking || $table eq 'notify.reason';
 	}
 }
