@@ -97,10 +97,12 @@ $$;
 
 COMMENT ON FUNCTION notify._read_form(text) IS 'application/x-www-form-urlencoded as an object. Internal.';
 
--- Whether a payload is signed as the preset says. Nothing of the key is ever raised.
+-- Whether a payload is signed as the preset says. Nothing of the key is ever raised; nor
+-- does it stand in a plan, which auto_explain might log: hence the generic ones.
 CREATE FUNCTION notify._is_signed(signature jsonb, key text, settings jsonb, payload bytea, headers jsonb) RETURNS boolean
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
 	head jsonb := (SELECT coalesce(jsonb_object_agg(lower(h.key), h.value), '{}') FROM jsonb_each_text(headers) AS h);
@@ -345,6 +347,7 @@ COMMENT ON FUNCTION notify._retry_receipts() IS 'Tries the reports that wait; gi
 CREATE FUNCTION notify._receipt_items(p notify.provider, map jsonb, payload bytea, headers jsonb) RETURNS SETOF jsonb
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
 	defaults jsonb := (SELECT coalesce(jsonb_object_agg(s.key, s.value -> 'default'), '{}') FROM notify.preset t, jsonb_each(t.settings) AS s
