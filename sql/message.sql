@@ -74,7 +74,8 @@ CREATE TABLE notify.outcome (
 	detail		text,
 	reference	text,
 	next_at		timestamptz,
-	latency		integer
+	latency		integer,
+	cost		numeric
 ) PARTITION BY RANGE (message);
 
 CREATE TABLE notify.outcome_default PARTITION OF notify.outcome DEFAULT;
@@ -93,6 +94,7 @@ COMMENT ON COLUMN notify.outcome.reason IS 'notify.reason.code of a late decisio
 COMMENT ON COLUMN notify.outcome.detail IS 'The provider''s words or the error, bounded.';
 COMMENT ON COLUMN notify.outcome.reference IS 'The provider''s id of the message.';
 COMMENT ON COLUMN notify.outcome.next_at IS 'retrying: when (notify.now() time).';
+COMMENT ON COLUMN notify.outcome.cost IS 'provider.cost when it took the message; NULL: not known, or it did not take it.';
 COMMENT ON COLUMN notify.outcome.latency IS 'Milliseconds from the start of the transfer to its end.';
 
 CREATE SEQUENCE notify.ready_seq;

@@ -15,7 +15,8 @@ CREATE TABLE notify.provider (
 	enabled		boolean NOT NULL DEFAULT true,
 	problem		text,
 	rate		numeric CHECK (rate > 0 AND rate <= 1000000),
-	burst		integer CHECK (burst > 0)
+	burst		integer CHECK (burst > 0),
+	cost		numeric CHECK (cost >= 0 AND cost <= 1000000)
 );
 
 COMMENT ON TABLE notify.provider IS 'A configured way to serve a channel. Checked when saved.';
@@ -30,6 +31,7 @@ COMMENT ON COLUMN notify.provider.max_attempts IS 'After this many attempts a me
 COMMENT ON COLUMN notify.provider.enabled IS 'False: it is not used; its messages wait for it or for another provider of the channel.';
 COMMENT ON COLUMN notify.provider.rate IS 'Most messages a second, of all dispatchers together; below 1 for fewer. NULL: the preset''s rate, and no limit when it has none. Not for the inbox.';
 COMMENT ON COLUMN notify.provider.burst IS 'How many may go at once after a rest: in any t seconds no more than rate * t + burst are begun. NULL: one second''s worth, at least 1.';
+COMMENT ON COLUMN notify.provider.cost IS 'What a message that it takes costs, in the one currency you count all providers in; recorded in outcome.cost. NULL: not known.';
 COMMENT ON COLUMN notify.provider.problem IS 'What is wrong with it: it refused our credentials, or its settings are bad. NULL when nothing is. Saving it again clears it.';
 
 CREATE TABLE notify.secret (

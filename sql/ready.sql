@@ -192,7 +192,7 @@ BEGIN
 			u.retry_ms, u.latency, u.subject, u.body,
 			CASE WHEN u.ambiguous OR r.pinned THEN r.lane / 4 END AS pin
 	), answered AS MATERIALIZED (
-		SELECT g.message, g.attempts, g.redriven, g.pin, p.name AS provider, p.channel, p.max_attempts, g.class,
+		SELECT g.message, g.attempts, g.redriven, g.pin, p.name AS provider, p.channel, p.max_attempts, p.cost, g.class,
 			   nullif(g.code, 0) AS code, nullif(g.detail, '') AS detail, nullif(g.ref, '') AS ref,
 			   g.retry_ms, g.latency, g.subject, g.body,
 			   notify._verdict(g.class, p.channel, g.retry_ms >= 0) AS verdict
@@ -200,9 +200,10 @@ BEGIN
 		LEFT JOIN notify.provider p ON p.id = g.lane / 4
 	), logged AS (
 		INSERT INTO notify.outcome (message, verdict, attempt, provider, class, code, detail, reference,
-									next_at, latency, reason)
+									next_at, latency, cost, reason)
 		SELECT a.message, a.verdict, a.attempts, a.provider, a.class, a.code, a.detail, a.ref,
 			   CASE WHEN a.verdict = 'retrying' THEN at + a.retry_ms * interval '1 ms' END, a.latency,
+			   CASE WHEN a.class = 'ok' THEN a.cost END,
 			   CASE WHEN a.verdict = 'dead' THEN CASE WHEN a.attempts < a.max_attempts THEN 'late' ELSE 'attempts' END END
 		FROM answered a
 	), again AS (

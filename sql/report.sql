@@ -132,7 +132,10 @@ SELECT p.name AS provider, p.channel, p.enabled, p.problem,
 	   coalesce(g.sent, 0) AS sent, coalesce(g.failed, 0) AS failed, g.latency,
 	   CASE WHEN NOT p.enabled THEN 'off' WHEN g.open AND g.probe_in <= 0 THEN 'half_open' WHEN g.open THEN 'open' ELSE 'closed' END AS breaker,
 	   notify.now() - g.open_for * interval '1 s' AS open_since, notify.now() + g.probe_in * interval '1 s' AS probe_at,
-	   coalesce(g.openings, 0) AS openings, g.why
+	   coalesce(g.openings, 0) AS openings, g.why,
+	   (SELECT coalesce(sum(o.cost), 0) FROM notify.outcome o
+		WHERE o.provider = p.name AND o.at >= date_trunc('day', clock_timestamp(), 'UTC')
+		  AND o.message >= notify.time_id(clock_timestamp() - interval '4 days')) AS cost_today
 FROM notify.provider p
 LEFT JOIN notify.preset t ON t.name = p.preset
 CROSS JOIN LATERAL (SELECT coalesce(p.rate, t.rate) AS rate, coalesce(p.burst, greatest(coalesce(p.rate, t.rate), 1)) AS burst) AS r
@@ -155,6 +158,7 @@ COMMENT ON COLUMN notify.stat_provider.open_since IS 'Since when it is left alon
 COMMENT ON COLUMN notify.stat_provider.probe_at IS 'When it is tried again; NULL: it is not left alone.';
 COMMENT ON COLUMN notify.stat_provider.openings IS 'How often it began to be left alone.';
 COMMENT ON COLUMN notify.stat_provider.why IS 'The answer because of which it is left alone; NULL: it is not.';
+COMMENT ON COLUMN notify.stat_provider.cost_today IS 'The sum of outcome.cost since midnight (UTC), of messages decided in the last four days. Reads the log of those days: leave the column out where it is not wanted.';
 COMMENT ON COLUMN notify.stat_provider.latency IS 'Median of the last thousand answers or so, in ms, rounded up to a power of two; NULL: there was none.';
 
 CREATE VIEW notify.stat_worker AS SELECT * FROM notify._workers();

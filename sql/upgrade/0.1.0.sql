@@ -72,3 +72,5 @@ ALTER TABLE notify.provider ADD COLUMN burst integer CHECK (burst > 0);
 DROP FUNCTION notify._settle(integer, bigint, tid[], bigint[], text[], integer[], text[], text[], bigint[], integer[], text[], text[]);
 ALTER TABLE notify.ready ADD COLUMN pinned boolean NOT NULL DEFAULT false;
 ALTER TABLE notify.scheduled ADD COLUMN provider integer;
+ALTER TABLE notify.provider ADD COLUMN cost numeric CHECK (cost >= 0 AND cost <= 1000000);
+ALTER TABLE notify.outcome ADD COLUMN cost numeric;

@@ -148,6 +148,19 @@ sql(q{SELECT send_many('slow', 10)});
 wait_for_drain($node);
 is(scalar(() = $a->entries('/a')), 10, 'the first by priority serves');
 
+# What a message costs, when it is taken and as it was then.
+like(($node->psql('postgres', q{UPDATE notify.provider SET cost = -1 WHERE name = 'a'}))[2], qr/violates check constraint/, 'a cost below zero is refused');
+sql(q{UPDATE notify.provider SET cost = 0.05 WHERE name = 'a'});
+$a->behave({ '/a' => [ '/status/503', '/status/400' ] });
+my $paid_since = last_message();
+sql(q{SELECT send_many('slow', 10)});
+ahead(4);
+wait_for_drain($node);
+sql(q{UPDATE notify.provider SET cost = 7 WHERE name = 'a'});
+is(sql(qq{SELECT class, count(*), sum(cost) FROM notify.outcome WHERE message > $paid_since GROUP BY 1 ORDER BY 1}),
+	"ok|9|0.45\npermanent_message|1|\nretry|1|", 'what was taken has its cost');
+is(sql(q{SELECT cost_today FROM notify.stat_provider WHERE provider = 'a'}), '0.45', 'stat_provider adds it up');
+
 # Nobody listens.
 $a->stop;
 my $since = last_message();
