@@ -164,7 +164,7 @@ BEGIN
 			   c.category, ch.channel, p.provider, t.version AS template_version,
 			   CASE WHEN ch.channel <> 'inbox' THEN a.address END AS address,
 			   coalesce(c.priority, CASE c.class WHEN 'critical' THEN 0 WHEN 'transactional' THEN 1 ELSE 3 END) AS priority,
-			   c.due_at, c.expires, c.ttl, c.dedupe_key, c.cancel_key, c.context, c.snapshot, c.detail,
+			   c.due_at, c.expires, c.ttl, c.dedupe_key, c.cancel_key, c.context, c.snapshot, c.detail, c.n,
 			   CASE
 				   WHEN c.stop IS NOT NULL THEN c.stop
 				   WHEN p.provider IS NULL THEN 'no_provider'
@@ -188,7 +188,8 @@ BEGIN
 									-ln(((hashtextextended(c.recipient || '/' || w.name || '/' || w.variant, 0)
 										  & 2147483647) + 1)::double precision / 2147483649) / w.weight
 						   LIMIT 1) AS t ON ch.channel IS NOT NULL
-	) AS d;
+	) AS d
+	ORDER BY d.event, d.n;		-- who is told of two things is told of the earlier one first
 END
 $$;
 

@@ -24,7 +24,8 @@ FROM notify.message m
 LEFT JOIN notify.rule_version v ON v.id = m.rule
 LEFT JOIN notify.ready r ON r.message = m.id
 LEFT JOIN notify.scheduled s ON s.message = m.id
-LEFT JOIN LATERAL (SELECT * FROM notify.outcome o WHERE o.message = m.id
+LEFT JOIN LATERAL (SELECT o.at, o.attempt, o.provider, o.verdict, o.code, o.reason, o.detail, o.reference
+				   FROM notify.outcome o WHERE o.message = m.id
 				   ORDER BY o.at DESC, o.attempt DESC NULLS LAST LIMIT 1) AS o ON true;
 
 COMMENT ON VIEW notify.delivery IS 'A row per message: what, who, where, and how it stands. To look at a time only, filter on message >= notify.time_id(...): it finds the days.';
