@@ -54,15 +54,17 @@ wait_for_drain($node);
 is($node->safe_psql('postgres', 'SELECT rule, status, count(*), count(DISTINCT key) FROM notify.delivery GROUP BY 1, 2 ORDER BY 1'),
 	"long|delivered|1|1\nnow|delivered|5|5\nshort|expired|1|1\nusual|expired|1|1",
 	'what came first is sent, what was due a week ago is sent if it may be so late');
-# A lock that is not free in 20 ms is left for the next minute's upkeep.
+# A lock that is not free in 20 ms is left for the next minute's upkeep; what is sent
+# before that is in the default partition of the other logs too.
 my $made = '';
+my $week = qr/event 7\nmessage [78]\noutcome [78]$/;
 wait_until('days are made', sub {
 	$made = $node->safe_psql('postgres', q{SELECT notify._maintain();
 		SELECT l || ' ' || count(*) FROM unnest(notify._logs()) AS l CROSS JOIN LATERAL notify._partitions(l) AS p
 		WHERE p.day >= (clock_timestamp() AT TIME ZONE 'UTC')::date GROUP BY l ORDER BY l});
-	return $made =~ /event 7\nmessage 8\noutcome 8$/;
+	return $made =~ $week;
 });
-like($made, qr/event 7\nmessage 8\noutcome 8$/, 'days are made again, but for the one that has rows in the default partition');
+like($made, $week, 'days are made again, but for the one that has rows in the default partition');
 $clock->set(10 * $day);
 orders('now', 3);
 is($node->safe_psql('postgres', 'SELECT count(*) FROM notify.event_default'), '5', 'the next day has its own');
