@@ -300,7 +300,8 @@ COMMENT ON FUNCTION notify._note_source_problem(oid, text) IS
 'Writes recipient_source.problem unless another transaction is at it. Internal.';
 
 -- A mapping whose table has lost the triggers follows nobody. In the middle of a
--- restore none has them yet, so what was noted of that ends when they are there.
+-- restore none has them yet, so what was noted of that ends when they are there,
+-- and what else was found wrong stays noted.
 CREATE FUNCTION notify._recheck_recipient_sources() RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -313,7 +314,7 @@ BEGIN
 												WHERE t.tgrelid = r.relation
 												  AND t.tgfoid = 'notify._sync_recipient()'::regprocedure) AS followed
 		  FROM notify.recipient_source r) AS s
-	WHERE NOT s.followed OR s.problem = lost;
+	WHERE CASE WHEN s.followed THEN s.problem = lost ELSE s.problem IS NULL END;
 END
 $$;
 
