@@ -190,7 +190,8 @@ BEGIN
 		END;
 		CONTINUE WHEN found_wrong IS NOT DISTINCT FROM r.problem;
 		UPDATE notify.rule u SET problem = found_wrong
-		WHERE u.name IN (SELECT l.name FROM notify.rule l WHERE l.name = r.name FOR UPDATE SKIP LOCKED);
+		WHERE u.name IN (SELECT l.name FROM notify.rule l WHERE l.name = r.name FOR UPDATE SKIP LOCKED)
+		  AND u.problem IS DISTINCT FROM found_wrong;	-- somebody noted it meanwhile: no change would be a save
 	END LOOP;
 END
 $$;
@@ -220,7 +221,8 @@ BEGIN
 	END;
 	IF found_wrong IS DISTINCT FROM s.problem THEN
 		UPDATE notify.source u SET problem = found_wrong
-		WHERE u.relation IN (SELECT l.relation FROM notify.source l WHERE l.relation = s.relation FOR UPDATE SKIP LOCKED);
+		WHERE u.relation IN (SELECT l.relation FROM notify.source l WHERE l.relation = s.relation FOR UPDATE SKIP LOCKED)
+		  AND u.problem IS DISTINCT FROM found_wrong;
 	END IF;
 END
 $$;
