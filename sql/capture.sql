@@ -199,6 +199,16 @@ $$;
 COMMENT ON FUNCTION notify._recheck_rules(text[]) IS
 'Checks these rules as if they were saved now and sets or clears their problem; one that is being edited is left alone. Internal.';
 
+CREATE FUNCTION notify._is_not_captured(relation oid) RETURNS boolean
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT NOT EXISTS (SELECT FROM pg_trigger t
+					   WHERE t.tgrelid = relation AND t.tgfoid = 'notify.capture()'::regprocedure AND t.tgtype & 1 <> 0);
+$$;
+
+COMMENT ON FUNCTION notify._is_not_captured(oid) IS 'Has this relation no trigger that captures rows? Internal.';
+
 CREATE FUNCTION notify._recheck_source(relation regclass) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -211,8 +221,7 @@ BEGIN
 	INTO s FROM notify.source x WHERE x.relation = _recheck_source.relation;
 	BEGIN
 		PERFORM notify._check_source_sql(x) FROM notify.source x WHERE x.relation = s.relation;
-		IF s.captured AND NOT EXISTS (SELECT FROM pg_trigger t
-									  WHERE t.tgrelid = s.relation AND t.tgfoid = 'notify.capture()'::regprocedure) THEN
+		IF s.captured AND notify._is_not_captured(s.relation) THEN
 			found_wrong := 'nothing is captured, for the table lost its triggers; notify.attach() or notify.arm() puts them back';
 		END IF;
 	EXCEPTION
@@ -251,8 +260,7 @@ BEGIN
 	END LOOP;
 	-- What left a tree (DETACH PARTITION, NO INHERIT) lost its clones, and keeps what its own source needs.
 	PERFORM notify._put_triggers(s.relation) FROM notify.source s
-	WHERE NOT EXISTS (SELECT FROM pg_trigger t
-					  WHERE t.tgrelid = s.relation AND t.tgfoid = 'notify.capture()'::regprocedure AND t.tgtype & 1 <> 0);
+	WHERE notify._is_not_captured(s.relation);
 	IF touched OR EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = _relation_changed.relation
 							AND t.tgfoid = 'notify.capture()'::regprocedure) THEN
 		PERFORM notify._drop_triggers(t.tgrelid)

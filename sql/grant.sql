@@ -78,7 +78,7 @@ GRANT SELECT, UPDATE ON SEQUENCE notify.rule_id_seq, notify.rule_version_id_seq,
 GRANT INSERT ON notify.rule_version, notify.template_version, notify.partial_version, notify.origin TO notify_admin;
 GRANT EXECUTE ON FUNCTION notify._restoring(), notify._is_orphan(regrole) TO notify_admin, notify_app, notify_worker;
 GRANT EXECUTE ON FUNCTION notify._address_fault(text, text) TO notify_admin, notify_app;
-GRANT EXECUTE ON FUNCTION notify._recheck_all() TO notify_worker;
+GRANT EXECUTE ON FUNCTION notify._recheck_all(), notify._recheck_triggers() TO notify_worker;
 GRANT EXECUTE ON FUNCTION notify._take_over(notify.source), notify._take_over(notify.rule), notify._check_version(),
 	notify._check_watcher(notify.rule), notify._check_source_sql(notify.source), notify._check_words(notify.template),
 	notify._words_fault(notify.template), notify._check_provider_settings(notify.provider),

@@ -110,7 +110,7 @@ BEGIN
 	PERFORM notify._recheck_source(s.relation) FROM notify.source s;
 	PERFORM notify._recheck_rules(ARRAY(SELECT r.name FROM notify.rule r));
 	PERFORM notify._recheck_templates();
-	PERFORM notify._recheck_recipient_sources();
+	PERFORM notify._recheck_triggers();
 	-- What a provider answered is not for us to clear.
 	UPDATE notify.provider p SET problem = f.fault
 	FROM (SELECT x.name, notify._provider_fault(x) AS fault FROM notify.provider x) AS f

@@ -299,27 +299,49 @@ $$;
 COMMENT ON FUNCTION notify._note_source_problem(oid, text) IS
 'Writes recipient_source.problem unless another transaction is at it. Internal.';
 
--- A mapping whose table has lost the triggers follows nobody. In the middle of a
--- restore none has them yet, so what was noted of that ends when they are there,
--- and what else was found wrong stays noted.
-CREATE FUNCTION notify._recheck_recipient_sources() RETURNS void
-LANGUAGE plpgsql
+-- A table that has lost its triggers is not followed. In the middle of a restore
+-- none has them yet, so what was noted of that ends when they are made; what else
+-- was found wrong stays noted.
+CREATE FUNCTION notify._recheck_triggers() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	lost CONSTANT text := 'people are not followed, for the table lost its triggers; attach it again';
 BEGIN
+	PERFORM notify._recheck_source(s.relation) FROM notify.source s
+	WHERE s.enabled AND notify._is_not_captured(s.relation) <> (s.problem IS NOT NULL);
 	PERFORM notify._note_source_problem(s.relation, CASE WHEN NOT s.followed THEN lost END)
-	FROM (SELECT r.relation, r.problem, EXISTS (SELECT FROM pg_trigger t
-												WHERE t.tgrelid = r.relation
-												  AND t.tgfoid = 'notify._sync_recipient()'::regprocedure) AS followed
+	FROM (SELECT r.relation, r.problem, (SELECT count(*) = 3 FROM pg_trigger t
+										 WHERE t.tgrelid = r.relation
+										   AND t.tgfoid = 'notify._sync_recipient()'::regprocedure) AS followed
 		  FROM notify.recipient_source r) AS s
 	WHERE CASE WHEN s.followed THEN s.problem = lost ELSE s.problem IS NULL END;
 END
 $$;
 
-COMMENT ON FUNCTION notify._recheck_recipient_sources() IS
-'Notes users tables without their triggers, and takes that note back. Internal.';
+COMMENT ON FUNCTION notify._recheck_triggers() IS
+'Notes attached tables without their triggers, and takes that note back. Internal.';
+
+CREATE FUNCTION notify._watch_triggers() RETURNS event_trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF EXISTS (SELECT FROM pg_event_trigger_ddl_commands() AS d JOIN pg_trigger t ON t.oid = d.objid
+			   WHERE d.classid = 'pg_trigger'::regclass
+				 AND t.tgfoid IN ('notify.capture()'::regprocedure, 'notify._sync_recipient()'::regprocedure))
+		AND (EXISTS (SELECT FROM notify.source s WHERE s.problem IS NOT NULL)
+			 OR EXISTS (SELECT FROM notify.recipient_source s WHERE s.problem IS NOT NULL)) THEN
+		PERFORM notify._recheck_triggers();
+	END IF;
+EXCEPTION WHEN OTHERS THEN
+	NULL;				-- the planner's upkeep looks again
+END
+$$;
+
+COMMENT ON FUNCTION notify._watch_triggers() IS
+'Event trigger: a restore has come to the triggers, or somebody made them; what was said of their absence ends. Internal.';
 
 -- Run for every value, so without a SET clause: who calls them has pinned search_path.
 
@@ -970,9 +992,12 @@ CREATE EVENT TRIGGER notify_watch_ddl ON ddl_command_end
 				 'ALTER ROUTINE', 'CREATE OPERATOR', 'CREATE TYPE', 'ALTER TYPE', 'CREATE VIEW', 'ALTER VIEW',
 				 'CREATE MATERIALIZED VIEW', 'ALTER MATERIALIZED VIEW')
 	EXECUTE FUNCTION notify._watch_ddl();
+CREATE EVENT TRIGGER notify_watch_triggers ON ddl_command_end WHEN TAG IN ('CREATE TRIGGER')
+	EXECUTE FUNCTION notify._watch_triggers();
 CREATE EVENT TRIGGER notify_before_attach ON ddl_command_start WHEN TAG IN ('ALTER TABLE')
 	EXECUTE FUNCTION notify._before_attach();
 CREATE EVENT TRIGGER notify_watch_drop ON sql_drop EXECUTE FUNCTION notify._watch_drop();
 COMMENT ON EVENT TRIGGER notify_watch_ddl IS 'Keeps capture on new children of attached tables, and notices what breaks or mends sources and rules.';
+COMMENT ON EVENT TRIGGER notify_watch_triggers IS 'Notices that an attached table has its triggers again.';
 COMMENT ON EVENT TRIGGER notify_before_attach IS 'Lets a table that is attached on its own become a partition of an attached one.';
 COMMENT ON EVENT TRIGGER notify_watch_drop IS 'Forgets attached tables that are dropped, and notices what breaks rules.';

@@ -544,9 +544,11 @@ BEGIN
 	PERFORM notify._drop_partitions();
 	IF notify._is_copy() THEN
 		PERFORM notify._recheck_all();
+	ELSE
+		PERFORM notify._recheck_triggers();
 	END IF;
 END
 $$;
 
 COMMENT ON FUNCTION notify._maintain() IS
-'The planner''s upkeep, once a minute: days made and dropped, expired leases, old keys; a held copy''s configuration looked at. Internal.';
+'The planner''s upkeep, once a minute: days made and dropped, expired leases, old keys; a held copy''s configuration looked at, and elsewhere whether attached tables have their triggers. Internal.';

@@ -16,6 +16,7 @@ my $top = getcwd();
 my $out = "$top/build/test";
 my ($bindir, $pg_test) = @ENV{qw(bindir pg_test)};
 my ($passed, $failed) = (0, 0);
+my @failures;		# which, told again at the end
 
 # In the order they run: what takes longest to tell comes last.
 my @suites = (
@@ -38,15 +39,24 @@ for my $suite (@suites)
 	if (!@files)
 	{
 		print "# suite $name did not run: no test found\n";
-		$failed++;
+		fails($name, 1);
 		next;
 	}
 	remove_tree("$out/$name");
 	make_path("$out/$name");
 	$run->("$out/$name", @files);
 }
-print "$passed passed, $failed failed\n";
+print map({ "FAILED $_\n" } @failures), "$passed passed, $failed failed\n";
 exit($failed || !$passed ? 1 : 0);
+
+# Counts what failed and keeps its name for the end.
+sub fails
+{
+	my ($what, $count) = @_;
+	$failed += $count;
+	push @failures, $what;
+	return;
+}
 
 # Was the file named on the command line, as a path or by its stem?
 sub wanted
@@ -119,7 +129,7 @@ sub regression
 		my ($socket) = @_;
 		one_regression("$dir/" . stem($_), $program, $socket, stem($_)) for @files;
 	});
-	$failed += @files unless $up;
+	fails("$dir: no server", scalar @files) unless $up;
 	return;
 }
 
@@ -145,7 +155,7 @@ sub one_regression
 		$passed++;
 		return;
 	}
-	$failed++;
+	fails($name, 1);
 	print grep { !/^=|^$/ } @said unless $line;
 	show("$dir/regression.diffs", 200);
 	return;
@@ -175,8 +185,9 @@ sub harness
 		$troubles++ if !$troubles && $test->has_problems;
 		$troubles++ if !$troubles && !$test->passed;
 		$passed += $test->passed;
-		$failed += $troubles;
-		push @bad, $file if $troubles;
+		next unless $troubles;
+		fails("$file " . join(' ', $test->failed), $troubles);
+		push @bad, $file;
 	}
 	return @bad;
 }
@@ -241,6 +252,6 @@ sub pgtap
 		# pgTAP says on stdout what it got and what it wanted.
 		harness({ exec => $psql, comments => 1, failures => 1 }, @files) and show("$dir/server.log", -60);
 	});
-	$failed += @files unless $up;
+	fails("$dir: no server", scalar @files) unless $up;
 	return;
 }
