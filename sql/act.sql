@@ -123,19 +123,30 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	stopped bigint[];
+	steps notify.scheduled[];
 	planned boolean := EXISTS (SELECT FROM notify.message m WHERE m.event = cancel.id OR m.id = cancel.id);
 	pending boolean;
 BEGIN
 	WITH wanted AS MATERIALIZED (
 		SELECT m.id FROM notify.message m WHERE m.event = cancel.id OR m.id = cancel.id
 	), waiting AS (
-		DELETE FROM notify.scheduled s USING wanted w WHERE s.message = w.id RETURNING s.message
+		DELETE FROM notify.scheduled s USING wanted w WHERE s.message = w.id AND s.step = 0 RETURNING s.message
 	), due AS (
 		DELETE FROM notify.ready r USING wanted w
 		WHERE r.message = w.id AND r.owner IS NULL RETURNING r.message
 	)
 	SELECT array_agg(u.message) INTO stopped
 	FROM (SELECT message FROM waiting UNION ALL SELECT message FROM due) AS u;
+	-- The step that would follow waits with one of the person's messages.
+	WITH ended AS (
+		DELETE FROM notify.scheduled s
+		USING notify.message m JOIN notify.message o ON o.event = m.event
+			AND (m.event = cancel.id OR o.rule = m.rule AND o.recipient = m.recipient)
+		WHERE (m.event = cancel.id OR m.id = cancel.id) AND s.message = o.id AND s.step > 0
+		RETURNING s.*
+	)
+	SELECT array_agg(e::notify.scheduled) INTO steps FROM ended e;
+	PERFORM notify._cancel_steps(steps, cancel.reason);
 	INSERT INTO notify.outcome (message, verdict, reason, detail)
 	SELECT s, 'cancelled', 'cancelled', left(cancel.reason, 500) FROM unnest(stopped) AS s;
 	-- An event that is not planned yet: the planner will see this one.
@@ -144,12 +155,12 @@ BEGIN
 		PERFORM notify._write_event('C', NULL, NULL, NULL, jsonb_build_object('reason', cancel.reason),
 									notify._event_cancel_key(cancel.id), NULL, false);
 	END IF;
-	RETURN stopped IS NOT NULL OR pending;
+	RETURN stopped IS NOT NULL OR steps IS NOT NULL OR pending;
 END
 $$;
 
 COMMENT ON FUNCTION notify.cancel(bigint, text) IS
-'Stops what is not yet sent of an event or a message, by its id. reason: for the record. True if anything was stopped; false when all was sent, is being sent, or the id is unknown.';
+'Stops what is not yet sent of an event or a message, by its id, and the steps (notify.rule_step) that would follow it. reason: for the record. True if anything was stopped; false when all was sent, is being sent, or the id is unknown.';
 
 CREATE FUNCTION notify.redrive(since timestamptz, until timestamptz DEFAULT NULL,
 							   rule text DEFAULT NULL, channel text DEFAULT NULL) RETURNS bigint

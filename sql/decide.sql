@@ -25,11 +25,12 @@ CREATE TYPE notify.candidate AS (
 	cancel_key	text,
 	context		jsonb,
 	reason		text,
-	detail		text
+	detail		text,
+	step		integer
 );
 
 COMMENT ON TYPE notify.candidate IS
-'What decide() takes: a rule version (or a send) that wants to tell a recipient of an event. reason is set when it is already known why not.';
+'What decide() takes: a rule version (or a send) that wants to tell a recipient of an event. reason is set when it is already known why not; step, which step of an escalation it is, when its rule has steps.';
 
 CREATE TYPE notify.decision AS (
 	event		bigint,
@@ -53,7 +54,8 @@ CREATE TYPE notify.decision AS (
 	expires_at	timestamptz,
 	dedupe_key	text,
 	cancel_key	text,
-	context		jsonb
+	context		jsonb,
+	step		integer
 );
 
 COMMENT ON TYPE notify.decision IS 'What decide() gives: a row of notify.message to be, and the provider it would go to.';
@@ -114,7 +116,7 @@ BEGIN
 									OVER (PARTITION BY u.rule_id, u.recipient, u.dedupe_key ORDER BY u.event, u.n) AS seen
 							   FROM unnest(candidates) WITH ORDINALITY AS u
 									(event, event_xid, source, key, rule, rule_id, recipient, template, category, channels,
-									 priority, due_at, expires, dedupe_key, cancel_key, context, reason, detail, n)
+									 priority, due_at, expires, dedupe_key, cancel_key, context, reason, detail, step, n)
 							   WHERE u.dedupe_key IS NOT NULL) AS w
 						 WHERE w.seen > 1);
 	END IF;
@@ -149,7 +151,7 @@ BEGIN
 			   END AS stop
 		FROM unnest(candidates) WITH ORDINALITY AS u
 				(event, event_xid, source, key, rule, rule_id, recipient, template, category, channels,
-				 priority, due_at, expires, dedupe_key, cancel_key, context, reason, detail, n)
+				 priority, due_at, expires, dedupe_key, cancel_key, context, reason, detail, step, n)
 		LEFT JOIN notify.recipient r ON r.id = u.recipient
 		LEFT JOIN notify.category k ON k.name = u.category
 	)
@@ -158,13 +160,13 @@ BEGIN
 		   CASE WHEN d.why IS NULL THEN 'send' WHEN d.why = 'cancelled' THEN 'cancelled'
 				WHEN d.why = ANY (ARRAY['unsubscribed', 'complained', 'stopped', 'blocked']) THEN 'suppressed' ELSE 'skipped' END,
 		   d.why, d.detail, d.due_at, greatest(d.due_at, at) + coalesce(d.expires, d.ttl, '3 days'),
-		   d.dedupe_key, d.cancel_key, coalesce(d.context, '{}') || d.snapshot
+		   d.dedupe_key, d.cancel_key, coalesce(d.context, '{}') || d.snapshot, d.step
 	FROM (
 		SELECT c.event, c.event_xid, c.source, c.key, c.rule, c.rule_id, c.recipient, c.template,
 			   c.category, ch.channel, p.provider, t.version AS template_version,
 			   CASE WHEN ch.channel <> 'inbox' THEN a.address END AS address,
 			   coalesce(c.priority, CASE c.class WHEN 'critical' THEN 0 WHEN 'transactional' THEN 1 ELSE 3 END) AS priority,
-			   c.due_at, c.expires, c.ttl, c.dedupe_key, c.cancel_key, c.context, c.snapshot, c.detail, c.n,
+			   c.due_at, c.expires, c.ttl, c.dedupe_key, c.cancel_key, c.context, c.snapshot, c.detail, c.step, c.n,
 			   CASE
 				   WHEN c.stop IS NOT NULL THEN c.stop
 				   WHEN p.provider IS NULL THEN 'no_provider'

@@ -17,7 +17,7 @@ GRANT USAGE ON SCHEMA notify TO notify_admin, notify_app, notify_report, notify_
 -- Configuration and people
 GRANT SELECT, INSERT, UPDATE, DELETE ON notify.source, notify.category, notify.rule, notify.template,
 	notify.partial, notify.preset, notify.provider, notify.recipient, notify.address,
-	notify.preference, notify.suppression TO notify_admin;
+	notify.preference, notify.suppression, notify.rule_step TO notify_admin;
 GRANT SELECT, INSERT, UPDATE, DELETE ON notify.recipient_source, notify.recipient_problem TO notify_admin;
 GRANT SELECT ON notify.recipient_former, notify.erasure TO notify_admin;
 GRANT INSERT, UPDATE, DELETE ON notify.secret TO notify_admin;
@@ -40,6 +40,7 @@ GRANT EXECUTE ON FUNCTION notify._check_channel(text), notify._saver(regrole, re
 	notify._check_expression(regclass, text, text, regrole, text),
 	notify._check_query(regclass, text, text, regrole, text),
 	notify._check_rule_parts(notify.rule), notify._check_rule_sql(notify.rule),
+	notify._steps(bigint), notify._check_steps(notify.rule), notify._check_step(notify.rule, notify.rule_step, text[]),
 	notify._check_template_part(text, text), notify._check_liquid(text), notify._liquid_partials(text),
 	notify._template_sources(notify.template), notify._bind_partials(text[]),
 	notify._check_provider(jsonb, jsonb), notify._check_preset(jsonb), notify._check_receipt(notify.preset), notify._in_script(), notify._missing_secrets(jsonb), notify._check_address(text, text) TO notify_admin;
@@ -64,7 +65,7 @@ GRANT EXECUTE ON FUNCTION notify.emit(text, text, jsonb, text),
 -- Logs and reports
 GRANT SELECT ON notify.event, notify.message, notify.outcome, notify.ready, notify.scheduled, notify.inbox,
 	notify.idempotency, notify.delivery, notify.failure, notify.delivery_report, notify.stat_queue,
-	notify.stat_worker, notify.stat_provider, notify.reason, notify.category, notify.rule, notify.source TO notify_report, notify_admin;
+	notify.stat_worker, notify.stat_provider, notify.reason, notify.category, notify.rule, notify.rule_step, notify.source TO notify_report, notify_admin;
 GRANT EXECUTE ON FUNCTION notify.status(), notify.explain(bigint), notify.explain(regclass, text),
 	notify.content(bigint), notify.now(), notify.id_time(bigint), notify.time_id(timestamptz),
 	notify._workers(), notify._preloaded(), notify._gates() TO notify_report;
@@ -113,7 +114,8 @@ GRANT EXECUTE ON FUNCTION notify._is_superuser(), notify._held(), notify._is_cop
 	notify._event_cancel_key(bigint), notify._find_cancels(text[], bigint),
 	notify._locale_chain(text), notify._event_meta(bigint, "char", text, text),
 	notify._event_old(notify.event), notify._run_query(bigint, text, bigint[], jsonb[], jsonb[], jsonb[]),
-	notify._promote(timestamptz, timestamptz, integer), notify._data(bigint, "char", text, text, jsonb, jsonb, jsonb), notify._stop_claimed(bigint[], bigint, bigint), notify._day_start(date),
+	notify._promote(timestamptz, timestamptz, integer), notify._step(bigint, integer), notify._step_stop(bigint, bigint, integer),
+	notify._step_candidates(notify.scheduled[]), notify._data(bigint, "char", text, text, jsonb, jsonb, jsonb), notify._stop_claimed(bigint[], bigint, bigint), notify._day_start(date),
 	notify._verdict(text, text, boolean), notify._release(bigint[]), notify._lanes(), notify._overdue(), notify._reroute(integer), notify._gates(), notify._probe_due(), notify._offer_probes(),
 	notify._make_partitions(), notify._drop_partitions(), notify._finish_erasures(), notify._with_secrets(jsonb) TO notify_worker;
 
@@ -131,7 +133,7 @@ DECLARE
 	configuration regclass;
 BEGIN
 	FOREACH configuration IN ARRAY ARRAY[
-		'notify.source', 'notify.category', 'notify.rule', 'notify.rule_version',
+		'notify.source', 'notify.category', 'notify.rule', 'notify.rule_version', 'notify.rule_step',
 		'notify.template', 'notify.template_version', 'notify.partial', 'notify.partial_version', 'notify.provider',
 		'notify.recipient', 'notify.address', 'notify.preference', 'notify.suppression', 'notify.recipient_source', 'notify.recipient_problem', 'notify.origin',
 		'notify.rule_version_id_seq', 'notify.template_version_id_seq', 'notify.partial_version_id_seq',

@@ -29,6 +29,7 @@ CREATE TABLE notify.message (
 	dedupe_key	text,
 	cancel_key	text,
 	context		jsonb,
+	step		integer,
 	PRIMARY KEY (id)
 ) PARTITION BY RANGE (id);
 
@@ -60,6 +61,7 @@ COMMENT ON COLUMN notify.message.due_at IS 'When it is to be sent (notify.now() 
 COMMENT ON COLUMN notify.message.expires_at IS 'After this it is not sent any more.';
 COMMENT ON COLUMN notify.message.dedupe_key IS 'The value of the rule''s dedupe_key.';
 COMMENT ON COLUMN notify.message.cancel_key IS 'A later event with this cancel_key cancels the message.';
+COMMENT ON COLUMN notify.message.step IS 'Which step of its rule''s escalation: notify.rule_step. NULL: the rule has no steps.';
 COMMENT ON COLUMN notify.message.context IS 'What the rule''s queries gave for the template, and the recipient as it was. NULL after erasure.';
 
 CREATE TABLE notify.outcome (
@@ -128,19 +130,22 @@ COMMENT ON COLUMN notify.ready.lease IS 'After this another may take it.';
 COMMENT ON COLUMN notify.ready.pinned IS 'True when its provider may have it already: no other gets it while that one is enabled.';
 
 CREATE TABLE notify.scheduled (
-	message		bigint PRIMARY KEY,
+	message		bigint,
 	due_at		timestamptz NOT NULL,
 	attempts	integer NOT NULL DEFAULT 0,
 	redriven	boolean NOT NULL DEFAULT false,
-	provider	integer
+	provider	integer,
+	step		integer DEFAULT 0,
+	PRIMARY KEY (message, step)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
 		autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 100000,
 		autovacuum_vacuum_cost_delay = 0);
 
 CREATE INDEX scheduled_due ON notify.scheduled (due_at);
 
-COMMENT ON TABLE notify.scheduled IS 'Messages due later: delays and retries. The planner moves what has come due to notify.ready.';
-COMMENT ON COLUMN notify.scheduled.message IS 'notify.message.id.';
+COMMENT ON TABLE notify.scheduled IS 'What is due later: messages (delays and retries), which the planner moves to notify.ready, and steps of an escalation, which it decides then.';
+COMMENT ON COLUMN notify.scheduled.message IS 'notify.message.id: what is to be sent, or a message of the step before.';
+COMMENT ON COLUMN notify.scheduled.step IS '0: the message; above: this step of its rule (notify.rule_step) for its event and person.';
 COMMENT ON COLUMN notify.scheduled.due_at IS 'When (notify.now() time).';
 COMMENT ON COLUMN notify.scheduled.attempts IS 'Attempts made so far.';
 COMMENT ON COLUMN notify.scheduled.redriven IS 'As in notify.ready.';

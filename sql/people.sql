@@ -815,7 +815,7 @@ BEGIN
 	DELETE FROM notify.audience a WHERE (a.candidate).recipient = person AND (a.candidate).event <= until;
 	mine := ARRAY(SELECT m.id FROM notify.message m WHERE m.recipient = person AND m.event <= until);
 	WITH waiting AS (
-		DELETE FROM notify.scheduled s WHERE s.message = ANY (mine) RETURNING s.message
+		DELETE FROM notify.scheduled s WHERE s.message = ANY (mine) RETURNING s.message, s.step
 	), due AS (
 		DELETE FROM notify.ready r
 		WHERE r.ctid = ANY (ARRAY(SELECT q.ctid FROM notify.ready q
@@ -823,7 +823,8 @@ BEGIN
 								  FOR UPDATE SKIP LOCKED))
 		RETURNING r.message
 	)
-	SELECT array_agg(u.message) INTO stopped FROM (TABLE waiting UNION ALL TABLE due) AS u;
+	SELECT array_agg(u.message) INTO stopped
+	FROM (SELECT w.message FROM waiting w WHERE w.step = 0 UNION ALL TABLE due) AS u;
 	INSERT INTO notify.outcome (message, verdict, reason)
 	SELECT u, 'cancelled', 'erased' FROM unnest(stopped) AS u;
 	SELECT array_agg(m.id), array_agg(m.event), array_agg(m.event_xid) INTO mine, events, xids

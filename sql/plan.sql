@@ -465,7 +465,8 @@ BEGIN
 					CASE WHEN NOT w.live THEN 'rule_off'
 						 WHEN w.cut THEN 'row_too_large'
 						 ELSE coalesce(a.reason, c.reason) END,
-					coalesce(a.detail, c.detail))::notify.candidate AS candidate
+					coalesce(a.detail, c.detail),
+					CASE WHEN (w.v).steps IS NOT NULL THEN 1 END)::notify.candidate AS candidate
 		FROM wanted w
 		LEFT JOIN asked a ON a.kind = 'audience' AND a.rule = (w.v).id AND a.event = (w.e).id
 		LEFT JOIN asked c ON c.kind = 'context' AND c.rule = (w.v).id AND c.event = (w.e).id
@@ -474,13 +475,13 @@ BEGIN
 					e.instruction ->> 'template', e.instruction ->> 'category',
 					(SELECT array_agg(x) FROM jsonb_array_elements_text(e.instruction -> 'channels') AS x), NULL,
 					coalesce((e.instruction ->> 'at')::timestamptz, least(notify.id_time(e.id), clock) + shift),
-					NULL, NULL, NULL, '{}'::jsonb, NULL, NULL)::notify.candidate
+					NULL, NULL, NULL, '{}'::jsonb, NULL, NULL, NULL)::notify.candidate
 		FROM unnest(events) AS e
 		WHERE e.op = 'S'
 		UNION ALL
 		SELECT false, ROW (e.id, e.xid, e.source, e.key, u.rule, v.rule, e.recipient, v.template, v.category,
 					v.channels, v.priority, NULL, NULL, NULL, NULL, NULL, 'condition_error',
-					format('%s (SQLSTATE %s)', u.message, u.sqlstate))::notify.candidate
+					format('%s (SQLSTATE %s)', u.message, u.sqlstate), NULL)::notify.candidate
 		FROM unnest(events) AS e
 		CROSS JOIN LATERAL jsonb_to_recordset(e.undecided) AS u (rule bigint, sqlstate text, message text)
 		LEFT JOIN notify.rule_version v ON v.id = u.rule
@@ -550,10 +551,10 @@ BEGIN
 	), written AS (
 		INSERT INTO notify.message (id, event, event_xid, source, key, rule, recipient, category, channel,
 				address, priority, template, template_version, verdict, reason, detail, due_at, expires_at,
-				dedupe_key, cancel_key, context)
+				dedupe_key, cancel_key, context, step)
 		SELECT d.id, d.event, d.event_xid, d.source, d.key, d.rule, d.recipient, d.category, d.channel,
 			   d.address, d.priority, d.template, d.template_version, d.verdict, d.reason, d.detail, d.due_at,
-			   d.expires_at, d.dedupe_key, d.cancel_key, d.context
+			   d.expires_at, d.dedupe_key, d.cancel_key, d.context, d.step
 		FROM d
 	), keys AS (
 		INSERT INTO notify.idempotency (key, event, hash)
@@ -563,6 +564,14 @@ BEGIN
 	), later AS (
 		INSERT INTO notify.scheduled (message, due_at)
 		SELECT d.id, d.due_at FROM d WHERE d.verdict = 'send' AND d.due_at > at
+	), following AS (
+		-- The next step of an escalation, unless it ended.
+		INSERT INTO notify.scheduled (message, step, due_at)
+		SELECT e.id, e.step, e.due_at + (notify._step(e.rule, e.step) ->> 'after')::interval
+		FROM (SELECT min(d.id) AS id, d.rule, d.step + 1 AS step, greatest(min(d.due_at), at) AS due_at FROM d
+			  WHERE d.step IS NOT NULL AND (d.channel IS NOT NULL OR d.reason IN ('step_seen', 'step_delivered'))
+			  GROUP BY d.event, d.rule, d.recipient, d.step) AS e
+		WHERE notify._step(e.rule, e.step) IS NOT NULL
 	), now AS (
 		INSERT INTO notify.ready (message, lane)
 		SELECT d.id, d.provider * 4 + d.priority FROM d WHERE d.verdict = 'send' AND d.due_at <= at
@@ -618,40 +627,42 @@ $$;
 COMMENT ON FUNCTION notify._apply_all(notify.event[], notify.candidate[], bigint) IS
 '_apply() of what these events ask for, or of these candidates, that survives one it cannot plan: that one is skipped (plan_error). Internal.';
 
--- Moves what has come due since then from scheduled to ready.
-CREATE FUNCTION notify._promote(since timestamptz, until timestamptz, batch integer) RETURNS integer
+-- Moves what has come due since then from scheduled to ready; steps are given back to be decided.
+CREATE FUNCTION notify._promote(since timestamptz, until timestamptz, batch integer,
+								OUT taken integer, OUT moved integer, OUT steps notify.scheduled[])
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
 AS $$
-DECLARE
-	moved integer;
 BEGIN
 	WITH due AS (
 		DELETE FROM notify.scheduled s
 		WHERE s.ctid = ANY (ARRAY(SELECT q.ctid FROM notify.scheduled q
 								  WHERE q.due_at BETWEEN since AND until ORDER BY q.due_at LIMIT batch
 								  FOR UPDATE SKIP LOCKED))
-		RETURNING s.message, s.due_at, s.attempts, s.redriven, s.provider
+		RETURNING s.*
 	), mine AS MATERIALIZED (
 		SELECT p.id FROM notify.provider p WHERE p.enabled AND p.id IN (SELECT d.provider FROM due d)
-	)
+	), put AS (
 	INSERT INTO notify.ready (message, lane, attempts, redriven, pinned)
 	SELECT d.message, coalesce(x.id, v.provider, 0) * 4 + m.priority, d.attempts, d.redriven, x.id IS NOT NULL
 	FROM due d
 	LEFT JOIN mine x ON x.id = d.provider
 	JOIN notify.message m ON m.id = d.message
 	LEFT JOIN notify._serving v ON v.channel = m.channel
+	WHERE d.step = 0
 	ORDER BY d.due_at
-	ON CONFLICT (message) DO NOTHING;	-- redriven twice
-	GET DIAGNOSTICS moved = ROW_COUNT;
-	RETURN moved;
+	ON CONFLICT (message) DO NOTHING	-- redriven twice
+	RETURNING 1
+	)
+	SELECT count(*), (SELECT count(*) FROM put), array_agg(d::notify.scheduled) FILTER (WHERE d.step > 0)
+	INTO taken, moved, steps FROM due d;
 END
 $$;
 
 COMMENT ON FUNCTION notify._promote(timestamptz, timestamptz, integer) IS
-'Moves messages due in this time into the queue; those no provider serves wait in lanes 0 to 3. Internal.';
+'Moves messages due in this time into the queue; those no provider serves wait in lanes 0 to 3. taken: how many rows it took out of notify.scheduled; steps: those that are to be decided now. Internal.';
 
 -- When the first scheduled message from then on is due; NULL when there is none.
 CREATE FUNCTION notify._next_due(since timestamptz) RETURNS timestamptz
@@ -741,13 +752,22 @@ DECLARE
 	was notify.cursor;
 	c notify.cursor;
 	next record;
-	promoted integer := 0;
+	promoted record;
+	stepped record;
 BEGIN
 	LOCK TABLE notify.mark IN SHARE ROW EXCLUSIVE MODE;		-- not the cursor, which must be vacuumed
 	was := notify._cursor();
 	since := least(was.due_from, at - slack);
 	IF notify._next_due(since) <= at THEN
 		promoted := notify._promote(since, at, batch);
+	ELSE
+		SELECT 0 AS taken, 0 AS moved, NULL::notify.scheduled[] AS steps INTO promoted;
+	END IF;
+	IF promoted.steps IS NOT NULL THEN
+		SELECT a.planned, a.readied INTO stepped
+		FROM notify._apply_all(NULL, notify._step_candidates(promoted.steps), NULL) AS a;
+	ELSE
+		SELECT 0 AS planned, 0 AS readied INTO stepped;
 	END IF;
 	next := notify._next_events(was, batch);
 	c := next.c;
@@ -762,15 +782,15 @@ BEGIN
 	IF notify._probe_due() THEN
 		PERFORM notify._offer_probes();
 	END IF;
-	IF promoted < batch AND since < at - 2 * slack THEN
+	IF promoted.taken < batch AND since < at - 2 * slack THEN
 		c.due_from := at - slack;
 	END IF;
 	PERFORM notify._save_cursor(was, c);
-	planned := coalesce(planned, 0);
-	readied := coalesce(readied, 0) + promoted;
+	planned := coalesce(planned, 0) + stepped.planned;
+	readied := coalesce(readied, 0) + stepped.readied + promoted.moved;
 	-- A batch that was open ends where it was opened: events since then need another look.
 	more := was.open_to IS NOT NULL OR c.open_to IS NOT NULL OR c.backlog_first < c.backlog_next
-		OR promoted = batch OR coalesce(cardinality(next.chunk), 0) = batch;
+		OR promoted.taken = batch OR coalesce(cardinality(next.chunk), 0) = batch;
 	next_due := notify._next_due(since);
 END
 $$;

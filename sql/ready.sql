@@ -37,6 +37,7 @@ DECLARE
 	at timestamptz := notify.now();
 	since bigint;
 	expired boolean;
+	stepped boolean;
 	keys text[];
 	cancelled text[];
 	cancels bigint[];
@@ -44,7 +45,8 @@ DECLARE
 	refusals boolean := EXISTS (SELECT FROM notify.preference f WHERE f.at > notify.id_time(oldest))
 		OR EXISTS (SELECT FROM notify.suppression s WHERE s.at > notify.id_time(oldest));
 BEGIN
-	SELECT min(m.event), max(m.event), bool_or(m.expires_at < at) INTO first_event, last_event, expired
+	SELECT min(m.event), max(m.event), bool_or(m.expires_at < at), bool_or(m.step > 1)
+	INTO first_event, last_event, expired, stepped
 	FROM notify.message m WHERE m.id = ANY (claimed) AND m.id >= oldest AND m.id <= newest;
 	-- By days: there is no index by which to find a newer one within a day.
 	since := notify._day_start((notify.id_time(first_event) AT TIME ZONE 'UTC')::date);
@@ -56,16 +58,17 @@ BEGIN
 		SELECT f.cancelled, f.cancels INTO cancelled, cancels FROM notify._find_cancels(keys, first_event) AS f;
 	END IF;
 	stopped := '{}';
-	IF cancelled IS NULL AND expired IS NOT TRUE AND NOT refusals THEN
+	IF cancelled IS NULL AND expired IS NOT TRUE AND stepped IS NOT TRUE AND NOT refusals THEN
 		RETURN;
 	END IF;
 	SELECT array_agg(s.id), array_agg(s.reason) INTO stopped, reasons
-	FROM (SELECT m.id, CASE WHEN EXISTS (SELECT FROM unnest(cancelled, cancels) AS x (key, id)
+	FROM (SELECT m.id, coalesce(CASE WHEN EXISTS (SELECT FROM unnest(cancelled, cancels) AS x (key, id)
 										 WHERE x.key IN (m.cancel_key, notify._event_cancel_key(m.event))
 										   AND x.id > m.event) THEN 'cancelled'
 							WHEN m.expires_at < at AND NOT q.redriven THEN 'expired'
 							WHEN refusals THEN notify._refusal(notify._person_now(m.recipient, m.event), m.category,
-															   m.channel, m.address) END AS reason
+															   m.channel, m.address) END,
+							CASE WHEN m.step > 1 THEN notify._step_stop(m.id, m.rule, m.step) END) AS reason
 		  FROM notify.message m
 		  JOIN notify.ready q ON q.message = m.id
 		  WHERE m.id = ANY (claimed) AND m.id >= oldest AND m.id <= newest) AS s
@@ -80,7 +83,7 @@ END
 $$;
 
 COMMENT ON FUNCTION notify._stop_claimed(bigint[], bigint, bigint) IS
-'Decides again at claim: messages that expired, were cancelled or are not wanted any more are settled here and not sent. Also gives the bounds of the claimed messages'' events. Internal.';
+'Decides again at claim: messages that expired, were cancelled or are not wanted any more, steps that have become needless among them, are settled here and not sent. Also gives the bounds of the claimed messages'' events. Internal.';
 
 CREATE FUNCTION notify._claim(slot integer, boot bigint, lanes integer[], bounds bigint[], room integer[],
 							  lease interval, max integer)
@@ -520,7 +523,9 @@ BEGIN
 		FROM notify.message m
 		LEFT JOIN notify.rule_version v ON v.id = m.rule
 		WHERE m.id = s.message
-		  AND s.due_at > notify.now() + CASE WHEN s.attempts > 0 THEN interval '1 hour' ELSE v.delay END;
+		  AND s.due_at > notify.now() + CASE WHEN s.attempts > 0 THEN interval '1 hour'
+										  WHEN s.step > 0 THEN (notify._step(v.id, s.step) ->> 'after')::interval
+										  ELSE v.delay END;
 	END IF;
 END
 $$;

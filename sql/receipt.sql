@@ -296,7 +296,7 @@ BEGIN
 	SELECT * INTO m FROM notify.message x WHERE x.id = message;
 	SELECT o.verdict INTO last FROM notify.outcome o WHERE o.message = m.id ORDER BY o.at DESC LIMIT 1;
 	said := ARRAY(SELECT o.reason FROM notify.outcome o WHERE o.message = m.id AND o.attempt IS NULL AND o.class IS NOT NULL);
-	IF last IS NULL OR EXISTS (SELECT FROM notify.ready r WHERE r.message = m.id) OR EXISTS (SELECT FROM notify.scheduled s WHERE s.message = m.id) THEN
+	IF last IS NULL OR EXISTS (SELECT FROM notify.ready r WHERE r.message = m.id) OR EXISTS (SELECT FROM notify.scheduled s WHERE s.message = m.id AND s.step = 0) THEN
 		state := 'waiting';
 	ELSIF code = ANY (said) THEN
 		state := 'repeated';

@@ -19,11 +19,11 @@ SELECT m.id AS message, notify.id_time(m.id) AS decided_at, m.event,
 	   coalesce(m.reason, o.reason) AS reason,
 	   coalesce(m.detail, o.detail) AS detail,
 	   o.provider, o.code, o.reference, coalesce(s.due_at, m.due_at) AS due_at, m.expires_at,
-	   o.at AS last_at, m.priority
+	   o.at AS last_at, m.priority, m.step
 FROM notify.message m
 LEFT JOIN notify.rule_version v ON v.id = m.rule
 LEFT JOIN notify.ready r ON r.message = m.id
-LEFT JOIN notify.scheduled s ON s.message = m.id
+LEFT JOIN notify.scheduled s ON s.message = m.id AND s.step = 0
 LEFT JOIN LATERAL (SELECT o.at, o.attempt, o.provider, o.verdict, o.code, o.reason, o.detail, o.reference
 				   FROM notify.outcome o WHERE o.message = m.id
 				   ORDER BY o.at DESC, o.attempt DESC NULLS LAST LIMIT 1) AS o ON true;
@@ -51,6 +51,7 @@ COMMENT ON COLUMN notify.delivery.due_at IS 'When it is or was due.';
 COMMENT ON COLUMN notify.delivery.expires_at IS 'After this it is not sent any more.';
 COMMENT ON COLUMN notify.delivery.last_at IS 'When something was last recorded of it.';
 COMMENT ON COLUMN notify.delivery.priority IS '0 urgent to 3 bulk.';
+COMMENT ON COLUMN notify.delivery.step IS 'Which step of its rule''s escalation: notify.rule_step. NULL: the rule has no steps.';
 
 CREATE VIEW notify.failure AS
 SELECT d.message, d.last_at AS at, d.rule, d.source, d.key, d.recipient, d.channel, d.address,
@@ -201,7 +202,7 @@ AS $$
 	SELECT notify.id_time(m.id), 'decided', m.verdict, m.reason,
 		   jsonb_strip_nulls(jsonb_build_object(
 			   'message', m.id, 'rule', coalesce(v.name, 'send'), 'recipient', m.recipient, 'channel', m.channel,
-			   'address', m.address, 'template', m.template, 'locale', w.locale, 'priority', m.priority,
+			   'step', m.step, 'address', m.address, 'template', m.template, 'locale', w.locale, 'priority', m.priority,
 			   'due_at', m.due_at, 'expires_at', m.expires_at, 'error', m.detail,
 			   'dedupe_key', m.dedupe_key, 'cancel_key', m.cancel_key, 'meaning', q.meaning))
 	FROM (SELECT 1) AS one
@@ -225,7 +226,8 @@ AS $$
 	FROM notify.ready r WHERE r.message = m.id
 	UNION ALL
 	SELECT s.due_at, 'waiting', 'scheduled', NULL,
-		   jsonb_build_object('message', m.id, 'attempts', s.attempts)
+		   CASE WHEN s.step = 0 THEN jsonb_build_object('message', m.id, 'attempts', s.attempts)
+				ELSE coalesce(notify._step(m.rule, s.step), '{}') - 'after' || jsonb_build_object('step', s.step) END
 	FROM notify.scheduled s WHERE s.message = m.id;
 $$;
 

@@ -132,7 +132,7 @@ COMMENT ON COLUMN notify.rule.audience IS 'A SELECT seeing new, old and event, g
 COMMENT ON COLUMN notify.rule.context IS 'A SELECT seeing new, old and event, giving at most one row; its columns go to the template.';
 COMMENT ON COLUMN notify.rule.template IS 'notify.template.name. Required for action notify.';
 COMMENT ON COLUMN notify.rule.category IS 'notify.category.name. Required for action notify.';
-COMMENT ON COLUMN notify.rule.channels IS 'Channels, all at once. NULL: the category''s.';
+COMMENT ON COLUMN notify.rule.channels IS 'Channels, all at once. NULL: the category''s, or those of step 1. More can follow later: notify.rule_step.';
 COMMENT ON COLUMN notify.rule.priority IS '0 urgent, 1 high, 2 normal, 3 bulk; a lower number is claimed first. NULL: by the category''s class: critical 0, transactional 1, marketing 3.';
 COMMENT ON COLUMN notify.rule.delay IS 'Send this long after the event. NULL: at once.';
 COMMENT ON COLUMN notify.rule.dedupe_key IS 'SQL expression: one message per rule, recipient and value. NULL value: no limit.';
@@ -172,7 +172,8 @@ CREATE TABLE notify.rule_version (
 	owner		regrole NOT NULL,
 	search_path	text NOT NULL,
 	saved_at	timestamptz NOT NULL DEFAULT clock_timestamp(),
-	saved_by	text NOT NULL DEFAULT session_user
+	saved_by	text NOT NULL DEFAULT session_user,
+	steps		jsonb
 );
 
 COMMENT ON TABLE notify.rule_version IS
@@ -190,7 +191,7 @@ COMMENT ON COLUMN notify.rule_version.audience IS 'As in notify.rule.';
 COMMENT ON COLUMN notify.rule_version.context IS 'As in notify.rule.';
 COMMENT ON COLUMN notify.rule_version.template IS 'As in notify.rule.';
 COMMENT ON COLUMN notify.rule_version.category IS 'As in notify.rule.';
-COMMENT ON COLUMN notify.rule_version.channels IS 'As in notify.rule.';
+COMMENT ON COLUMN notify.rule_version.channels IS 'As in notify.rule, or those of step 1.';
 COMMENT ON COLUMN notify.rule_version.priority IS 'As in notify.rule.';
 COMMENT ON COLUMN notify.rule_version.delay IS 'As in notify.rule.';
 COMMENT ON COLUMN notify.rule_version.dedupe_key IS 'As in notify.rule.';
@@ -200,6 +201,7 @@ COMMENT ON COLUMN notify.rule_version.owner IS 'As in notify.rule.';
 COMMENT ON COLUMN notify.rule_version.search_path IS 'As in notify.rule.';
 COMMENT ON COLUMN notify.rule_version.saved_at IS 'When it was saved.';
 COMMENT ON COLUMN notify.rule_version.saved_by IS 'The session''s role that saved it.';
+COMMENT ON COLUMN notify.rule_version.steps IS 'Its rows of notify.rule_step: an array of {step, channels, after, unless}; NULL: there were none.';
 
 /*
  * The saver's search_path has to be read where nothing has replaced it, so
@@ -419,6 +421,7 @@ BEGIN
 			USING ERRCODE = 'object_not_in_prerequisite_state',
 				  HINT = format('Run SELECT notify.attach(%L) first.', r.source::text);
 	END IF;
+	PERFORM notify._check_steps(r);
 	IF r.action = 'cancel' THEN
 		IF r.cancel_key IS NULL THEN
 			RAISE EXCEPTION 'cancel rule "%" has no cancel_key', r.name
@@ -538,6 +541,7 @@ DECLARE
 		IS DISTINCT FROM
 		   (OLD.source, OLD.event_type, OLD.search_path, OLD.condition, OLD.recipient, OLD.audience,
 			OLD.context, OLD.dedupe_key, OLD.cancel_key);
+	stepped boolean := false;		-- notify.rule_step differs from what its version says
 BEGIN
 	IF restored AND notify._is_superuser() THEN
 		RETURN NEW;			-- notify.arm() checks
@@ -552,8 +556,14 @@ BEGIN
 		NEW.search_path := OLD.search_path;
 		RETURN NEW;
 	END IF;
-	IF TG_OP = 'UPDATE' AND NOT NEW.enabled AND to_jsonb(NEW) - 'enabled' = to_jsonb(OLD) - 'enabled' THEN
-		RETURN NEW;			-- what is switched off need not be good
+	IF TG_OP = 'UPDATE' THEN
+		stepped := notify._steps(OLD.id) IS DISTINCT FROM
+			(SELECT v.steps FROM notify.rule_version v WHERE v.id = OLD.version);
+		IF stepped AND notify._restoring() AND NOT notify._is_superuser() THEN
+			RETURN notify._take_over(NEW);
+		ELSIF NOT (stepped OR NEW.enabled) AND to_jsonb(NEW) - 'enabled' = to_jsonb(OLD) - 'enabled' THEN
+			RETURN NEW;			-- what is switched off need not be good
+		END IF;
 	END IF;
 	NEW.owner := notify._saver(NEW.owner, CASE WHEN TG_OP = 'UPDATE' THEN OLD.owner END, edited);
 	PERFORM notify._check_rule_parts(NEW);
@@ -564,7 +574,7 @@ BEGIN
 	END IF;
 	IF TG_OP = 'INSERT' THEN
 		NEW.version := nextval('notify.rule_version_id_seq');
-	ELSIF to_jsonb(NEW) - '{enabled,mode,problem,version}'::text[]
+	ELSIF stepped OR to_jsonb(NEW) - '{enabled,mode,problem,version}'::text[]
 		<> to_jsonb(OLD) - '{enabled,mode,problem,version}'::text[] THEN
 		NEW.version := nextval('notify.rule_version_id_seq');
 	ELSE
@@ -626,11 +636,12 @@ BEGIN
 	INSERT INTO notify.rule_version
 		(id, rule, name, source, event_type, ops, condition, action, recipient, audience,
 		 context, template, category, channels, priority, delay, dedupe_key, cancel_key,
-		 expires, owner, search_path)
+		 expires, owner, search_path, steps)
 	VALUES (NEW.version, NEW.id, NEW.name, NEW.source, NEW.event_type, NEW.ops, NEW.condition,
 			NEW.action, NEW.recipient, NEW.audience, NEW.context, NEW.template, NEW.category,
-			NEW.channels, NEW.priority, NEW.delay, NEW.dedupe_key, NEW.cancel_key, NEW.expires,
-			NEW.owner, NEW.search_path)
+			coalesce(NEW.channels, (SELECT s.channels FROM notify.rule_step s WHERE s.rule = NEW.name AND s.step = 1)),
+			NEW.priority, NEW.delay, NEW.dedupe_key, NEW.cancel_key, NEW.expires,
+			NEW.owner, NEW.search_path, notify._steps(NEW.id))
 	ON CONFLICT (id) DO NOTHING;
 	IF NOT FOUND THEN
 		PERFORM notify._check_taken('rule', NEW.version, v.rule = NEW.id AND v.owner = NEW.owner)

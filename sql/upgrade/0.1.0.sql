@@ -74,3 +74,12 @@ ALTER TABLE notify.ready ADD COLUMN pinned boolean NOT NULL DEFAULT false;
 ALTER TABLE notify.scheduled ADD COLUMN provider integer;
 ALTER TABLE notify.provider ADD COLUMN cost numeric CHECK (cost >= 0 AND cost <= 1000000);
 ALTER TABLE notify.outcome ADD COLUMN cost numeric;
+
+-- Escalations: steps are versioned with their rule, and wait in notify.scheduled.
+ALTER TYPE notify.candidate ADD ATTRIBUTE step integer;
+ALTER TYPE notify.decision ADD ATTRIBUTE step integer;
+ALTER TABLE notify.rule_version ADD COLUMN steps jsonb;
+ALTER TABLE notify.message ADD COLUMN step integer;
+ALTER TABLE notify.scheduled ADD COLUMN step integer DEFAULT 0;
+ALTER TABLE notify.scheduled DROP CONSTRAINT scheduled_pkey;
+ALTER TABLE notify.scheduled ADD CONSTRAINT scheduled_pkey PRIMARY KEY (message, step);

@@ -36,6 +36,7 @@ $a->safe_psql('shop', qq{
 	UPDATE notify.rule SET condition = 'new.id > 1';
 	SET ROLE author;
 	INSERT INTO notify.rule (name, source, ops, template, category) VALUES ('authors', 'orders', '{delete}', 't', 'c');
+	INSERT INTO notify.rule_step VALUES ('authors', 2, '{webhook}', '1 hour', '{delivered}');
 	RESET ROLE;
 	INSERT INTO orders VALUES (1, 'ann', 'no'), (2, 'ann', 'original')});
 wait_for_drain($a, 'shop');

@@ -44,7 +44,8 @@ sql($old, 'shop_owner', qq{
 	UPDATE notify.rule SET condition = 'new.id > 1';
 	INSERT INTO users VALUES ('ann', 'ann\@example.com');
 	INSERT INTO orders VALUES (1, 'ann'), (2, 'ann')});
-sql($old, 'author', q{INSERT INTO notify.rule (name, source, ops, template, category) VALUES ('authors', 'orders', '{delete}', 't', 'c')});
+sql($old, 'author', q{INSERT INTO notify.rule (name, source, ops, template, category) VALUES ('authors', 'orders', '{delete}', 't', 'c');
+	INSERT INTO notify.rule_step VALUES ('authors', 2, '{webhook}', '1 hour', '{delivered}')});
 wait_for_drain($old, 'shop');
 is(join(',', bodies()), 'order 2 the shop', 'the original sends');
 
@@ -132,6 +133,9 @@ sub restored
 	is(sql($new, 'shop_owner', q{SELECT owner, problem IS NULL, key FROM notify.source}), 'shop_owner|t|{id}', "$what: so is the source");
 	is(sql($new, 'shop_owner', q{SELECT count(*) FROM notify.rule r JOIN notify.rule_version v
 			ON (v.id, v.rule, v.owner, v.condition) IS NOT DISTINCT FROM (r.version, r.id, r.owner, r.condition)}), '2', "$what: with versions of their own");
+	is(sql($new, 'shop_owner', q{SELECT s.step, s.after, v.steps = notify._steps(r.id), jsonb_array_length(v.steps)
+			FROM notify.rule r JOIN notify.rule_version v ON v.id = r.version JOIN notify.rule_step s ON s.rule = r.name}),
+		'2|01:00:00|t|1', "$what: that have their steps");
 	is(sql($new, 'shop_owner', q{SELECT t.problem IS NULL, (SELECT count(*) FROM jsonb_object_keys(v.partials))
 			FROM notify.template t JOIN notify.template_version v ON v.id = t.version}), 't|2', "$what: words with their partials");
 	is(sql($new, 'shop_owner', 'SELECT (SELECT count(*) FROM orders), (SELECT count(*) FROM notify.recipient), (SELECT count(*) FROM notify.address)'),
