@@ -17,7 +17,7 @@ GRANT USAGE ON SCHEMA notify TO notify_admin, notify_app, notify_report, notify_
 -- Configuration and people
 GRANT SELECT, INSERT, UPDATE, DELETE ON notify.source, notify.category, notify.rule, notify.template,
 	notify.partial, notify.preset, notify.provider, notify.recipient, notify.address,
-	notify.preference, notify.suppression, notify.rule_step TO notify_admin;
+	notify.preference, notify.suppression, notify.rule_step, notify.attachment TO notify_admin;
 GRANT SELECT, INSERT, UPDATE, DELETE ON notify.recipient_source, notify.recipient_problem TO notify_admin;
 GRANT SELECT ON notify.recipient_former, notify.erasure TO notify_admin;
 GRANT INSERT, UPDATE, DELETE ON notify.secret TO notify_admin;
@@ -42,7 +42,8 @@ GRANT EXECUTE ON FUNCTION notify._check_channel(text), notify._saver(regrole, re
 	notify._check_rule_parts(notify.rule), notify._check_rule_sql(notify.rule),
 	notify._steps(bigint), notify._check_steps(notify.rule), notify._check_step(notify.rule, notify.rule_step, text[]),
 	notify._check_template_part(text, text), notify._check_liquid(text), notify._liquid_partials(text),
-	notify._template_sources(notify.template), notify._bind_partials(text[]),
+	notify._template_sources(notify.template), notify._strings(jsonb), notify._bind_partials(text[]),
+	notify._check_attachments(notify.template, jsonb),
 	notify._check_provider(jsonb, jsonb), notify._check_preset(jsonb), notify._check_receipt(notify.preset), notify._in_script(), notify._missing_secrets(jsonb), notify._check_address(text, text) TO notify_admin;
 -- What attach_recipients() does with the attacher's own rights
 GRANT EXECUTE ON FUNCTION notify._recipient_columns(notify.recipient_source),
@@ -56,6 +57,8 @@ GRANT EXECUTE ON FUNCTION notify.unsubscribe(text), notify.unsubscribe_token(tex
 	notify.receipt(text, bytea, jsonb), notify.receipt(text, text, jsonb)
 	TO notify_app, notify_admin;
 GRANT SELECT, UPDATE, DELETE ON notify.inbox TO notify_app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON notify.attachment TO notify_app;
+GRANT EXECUTE ON FUNCTION notify._attachment_fault(notify.attachment) TO notify_app, notify_admin;
 GRANT EXECUTE ON FUNCTION notify.emit(text, text, jsonb, text),
 	notify.send(text, text, jsonb, text, text[], text, timestamptz),
 	notify.cancel(bigint, text), notify.now(), notify.id_time(bigint), notify.time_id(timestamptz),
@@ -95,7 +98,9 @@ GRANT SELECT ON notify.recipient_former TO notify_worker;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA notify TO notify_worker;
 GRANT EXECUTE ON FUNCTION notify._plan(integer), notify._maintain(), notify._clock_was_set(bigint), notify._look_at_queries(), notify._claim(integer, bigint, integer[], bigint[], integer[], interval, integer),
 	notify._settle(integer, bigint, tid[], bigint[], text[], integer[], text[], text[], bigint[], integer[], text[], text[], boolean[]),
-	notify._rescue(integer, bigint), notify._give_back(integer, bigint, tid[], bigint[]), notify._providers(), notify._config_version(), notify._template(bigint), notify._partials(jsonb) TO notify_worker;
+	notify._rescue(integer, bigint), notify._give_back(integer, bigint, tid[], bigint[]), notify._providers(), notify._config_version(), notify._template(bigint), notify._partials(jsonb),
+	notify._attachments(jsonb, text, bigint), notify._drop_attachments() TO notify_worker;
+GRANT SELECT ON notify.attachment TO notify_worker;
 GRANT SELECT ON notify._serving TO notify_worker;
 GRANT SELECT ON notify.preference, notify.suppression TO notify_worker;
 GRANT EXECUTE ON FUNCTION notify._refusal(text, text, text, text), notify.address_hash(text), notify._token_key(), notify._retry_receipts(),
@@ -142,5 +147,6 @@ BEGIN
 		PERFORM pg_catalog.pg_extension_config_dump(configuration, '');
 	END LOOP;
 	PERFORM pg_catalog.pg_extension_config_dump('notify.preset', 'WHERE NOT shipped');
+	PERFORM pg_catalog.pg_extension_config_dump('notify.attachment', 'WHERE recipient IS NULL');
 END
 $$;

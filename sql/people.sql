@@ -901,6 +901,9 @@ BEGIN
 	DELETE FROM notify.address a WHERE a.recipient = erase_recipient.id;
 	GET DIAGNOSTICS gone = ROW_COUNT;
 	counts := notify._add_counts(counts, jsonb_build_object('addresses', gone));
+	DELETE FROM notify.attachment a WHERE a.recipient = erase_recipient.id;
+	GET DIAGNOSTICS gone = ROW_COUNT;
+	counts := notify._add_counts(counts, jsonb_build_object('attachments', gone));
 	DELETE FROM notify.recipient r WHERE r.id = erase_recipient.id;
 	GET DIAGNOSTICS gone = ROW_COUNT;
 	RETURN notify._add_counts(counts, jsonb_build_object('recipient', gone));
@@ -908,7 +911,7 @@ END
 $$;
 
 COMMENT ON FUNCTION notify.erase_recipient(text) IS
-'Forgets a person: deletes recipient, addresses, inbox and idempotency keys, cancels what is not sent, and empties what the logs hold of them (also under ids they had before): that something was sent stays, not to whom or what. What is being sent at this moment, and events not yet planned, follow within a minute. An event about them that only others were told of stays until notify_pg.retention. Gives counts.';
+'Forgets a person: deletes recipient, addresses, attachments that are theirs, inbox and idempotency keys, cancels what is not sent, and empties what the logs hold of them (also under ids they had before): that something was sent stays, not to whom or what. What is being sent at this moment, and events not yet planned, follow within a minute. An event about them that only others were told of stays until notify_pg.retention. Gives counts.';
 
 -- Erases what could not be when the person was; called by the planner's upkeep.
 CREATE FUNCTION notify._finish_erasures() RETURNS integer
@@ -963,6 +966,10 @@ BEGIN
 					  FROM notify.address a WHERE a.recipient = export_recipient.id),
 		'preferences', (SELECT coalesce(jsonb_agg(to_jsonb(p) - 'recipient' ORDER BY p.category, p.channel), '[]')
 						FROM notify.preference p WHERE p.recipient = export_recipient.id),
+		'attachments', (SELECT coalesce(jsonb_agg(jsonb_build_object(
+							'name', a.name, 'content_type', a.content_type, 'filename', a.filename, 'bytes', octet_length(a.content),
+							'sha256', encode(a.sha256, 'hex'), 'created_at', a.created_at, 'expires_at', a.expires_at) ORDER BY a.name), '[]')
+						FROM notify.attachment a WHERE a.recipient = export_recipient.id),
 		'inbox', (SELECT coalesce(jsonb_agg(to_jsonb(i) - 'recipient' ORDER BY i.id), '[]')
 				  FROM notify.inbox i WHERE i.recipient = export_recipient.id),
 		'messages', (SELECT coalesce(jsonb_agg(jsonb_build_object(
@@ -985,7 +992,7 @@ END
 $$;
 
 COMMENT ON FUNCTION notify.export_recipient(text) IS
-'Everything held of a person, for the person: recipient, addresses, inbox, and each message with its words, data and outcomes. Also what went to ids they had before. recipient is null for an unknown id.';
+'Everything held of a person, for the person: recipient, addresses, attachments (their contents are in notify.attachment), inbox, and each message with its words, data and outcomes. Also what went to ids they had before. recipient is null for an unknown id.';
 
 -- What sources, rules and mappings rely on comes and goes (capture.sql). Only from here on are all of these tables there.
 CREATE EVENT TRIGGER notify_watch_ddl ON ddl_command_end

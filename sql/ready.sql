@@ -542,6 +542,7 @@ BEGIN
 	PERFORM notify._look_back();
 	PERFORM notify._finish_erasures();
 	PERFORM notify._retry_receipts();
+	PERFORM notify._drop_attachments();
 	DELETE FROM notify.idempotency i
 	WHERE i.event < notify.time_id(clock_timestamp() - current_setting('notify_pg.retention')::interval);
 	-- Last, for what they lock stays locked until the end of the transaction.

@@ -19,6 +19,7 @@ CREATE TABLE notify.template (
 	version		bigint NOT NULL,
 	provider_template jsonb CHECK (jsonb_typeof(provider_template) = 'object'),
 	problem		text,
+	attachments	jsonb CHECK (jsonb_typeof(attachments) = 'array'),
 	PRIMARY KEY (name, channel, locale, variant)
 );
 
@@ -33,6 +34,8 @@ COMMENT ON COLUMN notify.template.body IS 'Liquid; plain text.';
 COMMENT ON COLUMN notify.template.html IS 'Liquid, escaped by default; e-mail only.';
 COMMENT ON COLUMN notify.template.provider_template IS
 'A template that the provider keeps, such as an SMS text a carrier approved: {"id": "SMS_154950909", "parameters": {"code": "{{ code }}"}}. Every string in it is Liquid. The provider''s preset says which names it reads. NULL: none.';
+COMMENT ON COLUMN notify.template.attachments IS
+'Files an e-mail carries: an array of names of notify.attachment, or of objects {"name", "filename", "cid"}. name and filename are Liquid; a name that comes out empty carries nothing, a string may come to several, one a line. With a cid it is shown in the html, by src="cid:...", instead of being attached. Names without Liquid must exist. NULL: none.';
 COMMENT ON COLUMN notify.template.weight IS 'Share of recipients this variant gets among those of the same locale; 0: none.';
 COMMENT ON COLUMN notify.template.version IS 'The notify.template_version in use.';
 COMMENT ON COLUMN notify.template.problem IS 'What is wrong with it: a restore brought what cannot be saved here. NULL when nothing is. Saving it again clears it.';
@@ -52,7 +55,8 @@ CREATE TABLE notify.template_version (
 	saved_at	timestamptz NOT NULL DEFAULT clock_timestamp(),
 	saved_by	text NOT NULL DEFAULT session_user,
 	provider_template jsonb,
-	partials	jsonb NOT NULL DEFAULT '{}'
+	partials	jsonb NOT NULL DEFAULT '{}',
+	attachments	jsonb
 );
 
 COMMENT ON TABLE notify.template_version IS
@@ -66,6 +70,7 @@ COMMENT ON COLUMN notify.template_version.subject IS 'As in notify.template.';
 COMMENT ON COLUMN notify.template_version.body IS 'As in notify.template.';
 COMMENT ON COLUMN notify.template_version.html IS 'As in notify.template.';
 COMMENT ON COLUMN notify.template_version.provider_template IS 'As in notify.template.';
+COMMENT ON COLUMN notify.template_version.attachments IS 'As in notify.template.';
 COMMENT ON COLUMN notify.template_version.partials IS 'The partials it uses, directly or not, as they were: name to notify.partial_version.id.';
 COMMENT ON COLUMN notify.template_version.saved_at IS 'When it was saved.';
 COMMENT ON COLUMN notify.template_version.saved_by IS 'The session''s role that saved it.';
@@ -73,23 +78,126 @@ COMMENT ON COLUMN notify.template_version.saved_by IS 'The session''s role that 
 ALTER TABLE notify.template ADD CONSTRAINT template_version_fkey
 	FOREIGN KEY (version) REFERENCES notify.template_version DEFERRABLE INITIALLY DEFERRED;
 
+-- The strings in a JSON value, keys aside.
+CREATE FUNCTION notify._strings(tree jsonb) RETURNS SETOF text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT s.source #>> '{}' FROM jsonb_path_query(tree, 'strict $.** ? (@.type() == "string")') AS s (source);
+$$;
+
+COMMENT ON FUNCTION notify._strings(jsonb) IS 'The strings in a JSON value, its keys aside. Internal.';
+
 -- All of a template that is Liquid.
 CREATE FUNCTION notify._template_sources(t notify.template) RETURNS text[]
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT array_remove(ARRAY[t.subject, t.body, t.html], NULL)
-		|| ARRAY(SELECT s.source #>> '{}'
-				 FROM jsonb_path_query(t.provider_template, 'strict $.** ? (@.type() == "string")') AS s (source));
+		|| ARRAY(SELECT notify._strings(t.provider_template)) || ARRAY(SELECT notify._strings(t.attachments));
 $$;
 
 COMMENT ON FUNCTION notify._template_sources(notify.template) IS 'The Liquid sources of a template. Internal.';
+
+-- The files a template names whatever the data say.
+CREATE FUNCTION notify._attachment_names(attachments jsonb) RETURNS SETOF text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT btrim(l.name, E' \t\r\n')
+	FROM jsonb_array_elements(attachments) AS e (item)
+	CROSS JOIN LATERAL (SELECT CASE jsonb_typeof(e.item) WHEN 'object' THEN e.item ->> 'name' ELSE e.item #>> '{}' END) AS n (name)
+	CROSS JOIN LATERAL regexp_split_to_table(n.name, '\n') AS l (name)
+	WHERE n.name !~ '\{[{%]' AND l.name ~ '\S';
+$$;
+
+COMMENT ON FUNCTION notify._attachment_names(jsonb) IS 'The names in template.attachments that no Liquid makes. Internal.';
+
+-- What is wrong with template.attachments by itself; NULL when nothing is.
+CREATE FUNCTION notify._attachments_fault(attachments jsonb) RETURNS text
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT CASE
+		WHEN jsonb_typeof(attachments) <> 'array' THEN 'It is no array.'
+		WHEN jsonb_array_length(attachments) > 20 THEN 'A message carries 20 at most.'
+		ELSE (SELECT min(format('Number %s %s.', e.n, f.fault))
+			  FROM jsonb_array_elements(attachments) WITH ORDINALITY AS e (item, n)
+			  CROSS JOIN LATERAL (SELECT CASE
+					WHEN jsonb_typeof(e.item) NOT IN ('string', 'object') THEN 'is neither a string nor an object'
+					WHEN jsonb_typeof(e.item) = 'object' AND EXISTS (SELECT FROM jsonb_each(e.item) AS m
+						WHERE m.key <> ALL ('{name,filename,cid}') OR jsonb_typeof(m.value) <> 'string')
+						THEN 'has something other than the strings name, filename and cid'
+					WHEN coalesce(CASE jsonb_typeof(e.item) WHEN 'object' THEN e.item ->> 'name' ELSE e.item #>> '{}' END, '') !~ '\S'
+						THEN 'has no name'
+					WHEN e.item ->> 'cid' !~ '^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$'
+						THEN 'has a cid of more than letters, digits, and . _ @ -, or longer than 64'
+					WHEN e.item ? 'cid' AND EXISTS (SELECT FROM jsonb_array_elements(attachments) WITH ORDINALITY AS o (item, n)
+						WHERE o.n < e.n AND o.item ->> 'cid' = e.item ->> 'cid') THEN 'has the cid of another'
+				  END) AS f (fault)
+			  WHERE f.fault IS NOT NULL)
+	END;
+$$;
+
+COMMENT ON FUNCTION notify._attachments_fault(jsonb) IS 'What is wrong with template.attachments; NULL when nothing is. Internal.';
+
+-- Raises unless a template's files can be carried: those it names always are there, and what its html shows is named.
+CREATE FUNCTION notify._check_attachments(t notify.template, bound jsonb) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	fault text := notify._attachments_fault(t.attachments);
+	bytes bigint;
+	absent text;
+	near text;
+BEGIN
+	IF fault IS NOT NULL OR t.attachments IS NOT NULL AND t.channel <> 'email' THEN
+		RAISE EXCEPTION 'invalid attachments of template "%"', t.name
+			USING ERRCODE = 'invalid_parameter_value',
+				  DETAIL = coalesce(fault, format('Attachments are for channel email, not %s.', t.channel)),
+				  HINT = 'Write ["name"], or [{"name": "logo.png", "cid": "logo"}] for what the html shows by src="cid:logo".';
+	END IF;
+	PERFORM FROM notify.attachment a WHERE a.name IN (SELECT notify._attachment_names(t.attachments)) FOR SHARE;
+	SELECT sum(octet_length(a.content)),
+		   min(n.name) FILTER (WHERE a.name IS NULL OR a.recipient IS NOT NULL OR a.expires_at IS NOT NULL)
+	INTO bytes, absent
+	FROM notify._attachment_names(t.attachments) AS n (name) LEFT JOIN notify.attachment a ON a.name = n.name;
+	IF absent IS NOT NULL THEN
+		near := notify._similar_name(absent, ARRAY(SELECT a.name FROM notify.attachment a WHERE a.recipient IS NULL LIMIT 10000));
+		RAISE EXCEPTION 'attachment "%" does not exist', absent
+			USING ERRCODE = 'undefined_object',
+				  DETAIL = 'A file that a template names must be a row of notify.attachment without recipient and expires_at.',
+				  HINT = coalesce('Perhaps you meant "' || near || '".', 'Insert it into notify.attachment first.');
+	ELSIF bytes > 15728640 THEN
+		RAISE EXCEPTION 'template "%" carries % bytes of attachments', t.name, bytes
+			USING ERRCODE = 'program_limit_exceeded', DETAIL = 'At most 15728640 (15 MB) go with a message.';
+	END IF;
+	SELECT min(r.cid[1]) INTO absent
+	FROM (SELECT t.html UNION ALL SELECT p.body FROM notify.partial p WHERE bound ? p.name AND t.html IS NOT NULL) AS h (source)
+	CROSS JOIN LATERAL regexp_matches(h.source, '["''(=]\s*cid:([A-Za-z0-9][A-Za-z0-9._@-]*)', 'gi') AS r (cid)
+	WHERE NOT EXISTS (SELECT FROM jsonb_array_elements(t.attachments) AS e WHERE e.value ->> 'cid' = r.cid[1]);
+	IF absent IS NOT NULL THEN
+		RAISE EXCEPTION 'html of template "%" shows cid:%, which none of its attachments is', t.name, absent
+			USING ERRCODE = 'undefined_object',
+				  HINT = format('Name the image in attachments: {"name": "...", "cid": "%s"}.', absent);
+	ELSIF t.html IS NULL AND jsonb_path_exists(t.attachments, '$[*].cid') THEN
+		RAISE EXCEPTION 'template "%" has a cid and no html to show it', t.name
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Leave the cid out: it is attached then.';
+	END IF;
+END
+$$;
+
+COMMENT ON FUNCTION notify._check_attachments(notify.template, jsonb) IS
+'Raises unless a template''s files can be carried, and all that its html shows is named; bound: the partials it uses. Internal.';
 
 -- Raises what is wrong with a template's row; gives the partials it uses.
 CREATE FUNCTION notify._check_words(t notify.template) RETURNS jsonb
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+	bound jsonb;
 BEGIN
 	PERFORM notify._check_channel(t.channel);
 	IF t.provider_template IS NOT NULL AND t.channel = 'inbox' THEN
@@ -118,9 +226,11 @@ BEGIN
 	PERFORM notify._check_template_part(p.part, p.source)
 	FROM (VALUES ('subject', t.subject), ('body', t.body), ('html', t.html)) AS p (part, source)
 	WHERE p.source IS NOT NULL;
-	PERFORM notify._check_template_part('provider_template', s.source #>> '{}')
-	FROM jsonb_path_query(t.provider_template, 'strict $.** ? (@.type() == "string")') AS s (source);
-	RETURN notify._bind_partials(notify._template_sources(t));
+	PERFORM notify._check_template_part('provider_template', s) FROM notify._strings(t.provider_template) AS s;
+	PERFORM notify._check_template_part('attachments', s) FROM notify._strings(t.attachments) AS s;
+	bound := notify._bind_partials(notify._template_sources(t));
+	PERFORM notify._check_attachments(t, bound) WHERE t.attachments IS NOT NULL OR t.channel = 'email';
+	RETURN bound;
 END
 $$;
 
@@ -199,9 +309,9 @@ BEGIN
 		RETURN NULL;
 	END IF;
 	INSERT INTO notify.template_version (id, name, channel, locale, variant, subject, body, html, provider_template,
-										 partials)
+										 attachments, partials)
 	VALUES (NEW.version, NEW.name, NEW.channel, NEW.locale, NEW.variant, NEW.subject, NEW.body, NEW.html,
-			NEW.provider_template,
+			NEW.provider_template, NEW.attachments,
 			CASE WHEN NEW.problem IS NULL THEN notify._bind_partials(notify._template_sources(NEW)) ELSE '{}' END)
 	ON CONFLICT (id) DO NOTHING;
 	IF NOT FOUND THEN
@@ -248,16 +358,16 @@ COMMENT ON FUNCTION notify._locale_chain(text) IS
 
 -- The words of a version, for the dispatcher's cache.
 CREATE FUNCTION notify._template(version bigint, OUT subject text, OUT body text, OUT html text, OUT provider_template jsonb,
-								 OUT partials jsonb)
+								 OUT partials jsonb, OUT attachments jsonb)
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT v.subject, v.body, v.html, v.provider_template, notify._partials(v.partials)
+	SELECT v.subject, v.body, v.html, v.provider_template, notify._partials(v.partials), v.attachments
 	FROM notify.template_version v WHERE v.id = version;
 $$;
 
 COMMENT ON FUNCTION notify._template(bigint) IS
-'The words of a template version, with the sources of the partials it uses. Internal.';
+'The words of a template version, the sources of the partials it uses, and the files it names. Internal.';
 
 /*
  * What a template finds when a rule plans its message: a row for each name,
@@ -312,7 +422,8 @@ BEGIN
 	FOR v IN
 		SELECT DISTINCT ON (x.root, x.member) x.*, w.name, w.channel, w.locale, p.part
 		FROM notify.template_version w
-		CROSS JOIN LATERAL (VALUES (1, 'subject', w.subject), (2, 'body', w.body), (3, 'html', w.html)) AS p (n, part, source)
+		CROSS JOIN LATERAL (VALUES (1, 'subject', w.subject), (2, 'body', w.body), (3, 'html', w.html)
+							UNION ALL SELECT 4, 'attachments', s FROM notify._strings(w.attachments) AS s) AS p (n, part, source)
 		CROSS JOIN LATERAL notify._liquid_variables(p.source, notify._partials(w.partials)) AS x
 		WHERE w.id = version AND p.source IS NOT NULL
 		ORDER BY x.root, x.member, p.n
@@ -409,7 +520,9 @@ BEGIN
 	SELECT c.channel, s.words, b.words, h.words,
 		   CASE WHEN t.name IS NULL THEN ARRAY[format('no words for %s', concat_ws(', ', VARIADIC chain))]
 				ELSE coalesce(s.problems, '{}') || coalesce(b.problems, '{}') || coalesce(h.problems, '{}')
-					 || coalesce(p.problems, '{}') END,
+					 || coalesce(p.problems, '{}') || coalesce(f.problems, '{}')
+					 || ARRAY(SELECT 'attachments: ' || x.problem FROM notify._attachments(f.words::jsonb, data #>> '{recipient,id}', 9223372036854775807) AS x
+							  WHERE x.problem IS NOT NULL) END,
 		   t.locale, t.variant,
 		   CASE WHEN c.channel = 'sms' THEN (notify.sms_length(b.words)).segments END, p.words::jsonb
 	FROM (SELECT DISTINCT x.channel, (SELECT o.locale FROM notify.template o
@@ -423,9 +536,10 @@ BEGIN
 	LEFT JOIN LATERAL notify._preview_part('html', w.html, data, 'html', w.partials) AS h ON w.html IS NOT NULL
 	LEFT JOIN LATERAL notify._preview_part('provider_template', w.provider_template::text, data, 'json', w.partials) AS p
 		ON w.provider_template IS NOT NULL
+	LEFT JOIN LATERAL notify._preview_part('attachments', w.attachments::text, data, 'json', w.partials) AS f ON w.attachments IS NOT NULL
 	ORDER BY c.channel, t.variant;
 END
 $$;
 
 COMMENT ON FUNCTION notify.preview(text, jsonb, text) IS
-'What a template says on each of its channels with this data, sending nothing. locale: as if the recipient had it (NULL: data.recipient.locale). problems: errors in rendering and what the data does not have; empty when there are none. found_locale, variant: the row of notify.template; NULL when none suits the locale. segments: how many an SMS takes (see sms_length). provider_template: as the provider would get it. P0002 when there is no such template.';
+'What a template says on each of its channels with this data, sending nothing. locale: as if the recipient had it (NULL: data.recipient.locale). problems: errors in rendering, what the data does not have, and attachments that cannot be carried; empty when there are none. found_locale, variant: the row of notify.template; NULL when none suits the locale. segments: how many an SMS takes (see sms_length). provider_template: as the provider would get it. P0002 when there is no such template.';

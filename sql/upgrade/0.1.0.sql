@@ -83,3 +83,5 @@ ALTER TABLE notify.message ADD COLUMN step integer;
 ALTER TABLE notify.scheduled ADD COLUMN step integer DEFAULT 0;
 ALTER TABLE notify.scheduled DROP CONSTRAINT scheduled_pkey;
 ALTER TABLE notify.scheduled ADD CONSTRAINT scheduled_pkey PRIMARY KEY (message, step);
+ALTER TABLE notify.template ADD COLUMN attachments jsonb CHECK (jsonb_typeof(attachments) = 'array');
+ALTER TABLE notify.template_version ADD COLUMN attachments jsonb;

@@ -50,6 +50,16 @@ typedef struct SendResult
 	char		detail[512];	/* bounded, valid text, no control characters */
 } SendResult;
 
+/* A file that an e-mail carries */
+typedef struct LetterFile
+{
+	const char *filename;
+	const char *type;			/* a media type */
+	const char *cid;			/* the html shows it by this; NULL: it is attached */
+	const uint8 *data;
+	size_t		length;
+} LetterFile;
+
 typedef struct Letter
 {
 	int64		message;
@@ -64,6 +74,9 @@ typedef struct Letter
 	const char *html;
 	Jsonb	   *data;			/* may be NULL */
 	Jsonb	   *template;		/* what provider_template comes to; may be NULL */
+	Jsonb	   *attachments;	/* what template.attachments comes to; may be NULL */
+	LetterFile *files;			/* those */
+	int			file_count;
 	const char *return_tag;		/* of an e-mail's return path; may be NULL */
 	const char *unsubscribe;	/* the token of its link; NULL: needs none */
 	bool		at_most_once;	/* no HTTP connection is reused: libcurl by itself

@@ -29,6 +29,7 @@
 
 #include "channel/address.h"
 #include "channel/classify.h"
+#include "channel/files.h"
 #include "channel/preset.h"
 #include "channel/provider.h"
 #include "channel/scope.h"
@@ -490,6 +491,8 @@ write_body(const HttpConfig *config, const Letter *letter, Request *request, Jso
 		body = letter->body ? pstrdup(letter->body) : default_body(letter);
 	request->body = pg_server_to_any(body, strlen(body), PG_UTF8);
 	request->length = strlen(request->body);
+	if (letter->file_count > 0)
+		files_put(request, letter);
 	if (config->encrypted)
 		encrypt_body(letter, request);
 }
@@ -524,9 +527,20 @@ letter_scope(const HttpConfig *config, const Letter *letter, Request *request)
 {
 	if ((config->uses & USES_LETTER) == 0)
 		return NULL;
-	if (config->uses & USES_REQUEST)
+	if (config->uses & (USES_REQUEST | USES_FILES))
 		(void) request_nonce(request);
 	return scope_build(config->settings, letter, request, config->uses);
+}
+
+/* A letter is not sent without what belongs to it. */
+static void
+check_files(const HttpConfig *config, const Letter *letter)
+{
+	if (letter->file_count > 0 && (config->uses & USES_FILES) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("preset \"%s\" does not say how to carry attachments", config->preset->name),
+				 errhint("Its body must put message.attachments somewhere.")));
 }
 
 static void
@@ -540,6 +554,7 @@ write_request(Transfer *transfer, const Letter *letter, Request *request)
 	request->method = config->preset->method;
 	request->now_ms = wall_ms();
 	request->id = psprintf("msg_" INT64_FORMAT, letter->message);
+	check_files(config, letter);
 	if (auth)
 		auth_before(auth, &subject);
 	scope = letter_scope(config, letter, request);

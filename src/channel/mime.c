@@ -1,9 +1,11 @@
 /*
  * mime.c
- *		Internet messages: RFC 5322, 2045, 2046, 2047.
+ *		Internet messages: RFC 5322, 2045, 2046, 2047, 2387.
  *
  * A message has one part, or text and HTML as alternatives; when only HTML is
- * given, the text is made from it.  Whatever goes in, ASCII with CRLF line ends
+ * given, the text is made from it.  Files that the HTML shows are related to it
+ * (multipart/related within the alternative); others follow it all
+ * (multipart/mixed around it); mime_file.c writes them.  Whatever goes in, ASCII with CRLF line ends
  * comes out, no line longer than 76 characters save for header words that
  * cannot be broken.  A body goes as it is when it already looks like that,
  * else as quoted-printable or base64, whichever is shorter.  The same message
@@ -35,8 +37,8 @@ static const char hex[] = "0123456789ABCDEF";
  * Header fields
  */
 
-static void
-refuse_controls(const char *field, const char *text)
+void
+mime_refuse_controls(const char *field, const char *text)
 {
 	const char *at;
 
@@ -207,8 +209,8 @@ append_unstructured(StringInfo out, const char *name, const char *text)
 	appendStringInfoString(out, "\r\n");
 }
 
-static void
-append_quoted(StringInfo out, const char *text)
+void
+mime_append_quoted(StringInfo out, const char *text)
 {
 	appendStringInfoChar(out, '"');
 	for (; *text; text++)
@@ -240,7 +242,7 @@ append_mailbox(StringInfo out, const char *field, const char *name, const char *
 		if (is_phrase(name))
 			append_folded(out, name);
 		else if (is_plain(name) && strlen(name) < 60)
-			append_quoted(out, name);
+			mime_append_quoted(out, name);
 		else
 			append_words(out, name);
 		if (column_of(out) + strlen(address) + 3 > LINE_MAX_SOFT)
@@ -374,21 +376,22 @@ append_quoted_printable(StringInfo out, const StringInfo lines)
 	}
 }
 
-static void
-append_base64(StringInfo out, const StringInfo lines)
+void
+mime_append_base64(StringInfo out, const uint8 *data, size_t length)
 {
-	char	   *text = sign_base64((const uint8 *) lines->data, lines->len);
+	char	   *text = sign_base64(data, length);
 	int			left = strlen(text);
 	const char *at = text;
 
+	enlargeStringInfo(out, left + left / LINE_MAX_SOFT * 2 + 2);
 	while (left > 0)
 	{
-		int			length = Min(left, LINE_MAX_SOFT);
+		int			taken = Min(left, LINE_MAX_SOFT);
 
-		appendBinaryStringInfo(out, at, length);
+		appendBinaryStringInfo(out, at, taken);
 		appendStringInfoString(out, "\r\n");
-		at += length;
-		left -= length;
+		at += taken;
+		left -= taken;
 	}
 	pfree(text);
 }
@@ -422,7 +425,7 @@ append_part(StringInfo out, const char *type, const char *text)
 					 "Content-Transfer-Encoding: %s\r\n\r\n",
 					 type, encoding == MIME_7BIT ? "us-ascii" : "UTF-8", names[encoding]);
 	if (encoding == MIME_BASE64)
-		append_base64(out, &lines);
+		mime_append_base64(out, (const uint8 *) lines.data, lines.len);
 	else if (encoding == MIME_QUOTED)
 		append_quoted_printable(out, &lines);
 	else
@@ -430,42 +433,126 @@ append_part(StringInfo out, const char *type, const char *text)
 	pfree(lines.data);
 }
 
-/* A line that occurs in neither part */
+/* The words of a message, as parts; html is empty where there is none. */
+typedef struct Words
+{
+	StringInfoData text;
+	StringInfoData html;
+} Words;
+
+static void
+make_words(Words *words, const MimeMessage *message)
+{
+	initStringInfo(&words->text);
+	initStringInfo(&words->html);
+	if (message->html)
+		append_part(&words->html, "text/html", message->html);
+	if (message->text || !message->html)
+		append_part(&words->text, "text/plain", message->text ? message->text : "");
+	else
+		append_part(&words->text, "text/plain", html_to_text(message->html));
+}
+
+/* A line that occurs in neither part; files are base64, which has no "_". */
 static char *
-choose_boundary(const MimeMessage *message, const char *one, const char *two)
+choose_boundary(const MimeMessage *message, const Words *words, const char *kind)
 {
 	int			i;
 
 	for (i = 0;; i++)
 	{
-		char	   *boundary = psprintf("=_notify_" INT64_FORMAT "_%d", message->message, i);
+		char	   *boundary = psprintf("=_%s_" INT64_FORMAT "_%d", kind, message->message, i);
 
-		if (strstr(one, boundary) == NULL && strstr(two, boundary) == NULL)
+		if (strstr(words->text.data, boundary) == NULL && strstr(words->html.data, boundary) == NULL)
 			return boundary;
 		pfree(boundary);
 	}
 }
 
-static void
-append_alternatives(StringInfo out, const MimeMessage *message)
+static bool
+has_files(const MimeMessage *message, bool shown)
 {
-	StringInfoData text;
-	StringInfoData html;
+	int			i;
+
+	for (i = 0; i < message->file_count; i++)
+		if ((message->files[i].cid != NULL) == shown)
+			return true;
+	return false;
+}
+
+/* Those the HTML shows, or the others, and the end of what they belong to */
+static void
+append_files(StringInfo out, const MimeMessage *message, bool shown, const char *boundary)
+{
+	int			i;
+
+	for (i = 0; i < message->file_count; i++)
+	{
+		if ((message->files[i].cid != NULL) != shown)
+			continue;
+		appendStringInfo(out, "\r\n--%s\r\n", boundary);
+		mime_append_file(out, &message->files[i]);
+	}
+	appendStringInfo(out, "\r\n--%s--\r\n", boundary);
+}
+
+/* The HTML with what it shows */
+static void
+append_html(StringInfo out, const MimeMessage *message, const Words *words)
+{
 	char	   *boundary;
 
-	initStringInfo(&text);
-	initStringInfo(&html);
-	append_part(&text, "text/plain", message->text ? message->text : html_to_text(message->html));
-	append_part(&html, "text/html", message->html);
-	boundary = choose_boundary(message, text.data, html.data);
-	appendStringInfo(out, "Content-Type: multipart/alternative;\r\n boundary=\"%s\"\r\n\r\n", boundary);
-	appendStringInfo(out, "--%s\r\n", boundary);
-	appendBinaryStringInfo(out, text.data, text.len);
+	if (!has_files(message, true))
+	{
+		appendBinaryStringInfo(out, words->html.data, words->html.len);
+		return;
+	}
+	boundary = choose_boundary(message, words, "related");
+	appendStringInfo(out, "Content-Type: multipart/related; type=\"text/html\";\r\n boundary=\"%s\"\r\n\r\n--%s\r\n",
+					 boundary, boundary);
+	appendBinaryStringInfo(out, words->html.data, words->html.len);
+	append_files(out, message, true, boundary);
+}
+
+/* Text, or text and HTML as alternatives */
+static void
+append_words_of(StringInfo out, const MimeMessage *message, const Words *words)
+{
+	char	   *boundary;
+
+	if (words->html.len == 0)
+	{
+		appendBinaryStringInfo(out, words->text.data, words->text.len);
+		return;
+	}
+	boundary = choose_boundary(message, words, "notify");
+	appendStringInfo(out, "Content-Type: multipart/alternative;\r\n boundary=\"%s\"\r\n\r\n--%s\r\n",
+					 boundary, boundary);
+	appendBinaryStringInfo(out, words->text.data, words->text.len);
 	appendStringInfo(out, "\r\n--%s\r\n", boundary);
-	appendBinaryStringInfo(out, html.data, html.len);
+	append_html(out, message, words);
 	appendStringInfo(out, "\r\n--%s--\r\n", boundary);
-	pfree(text.data);
-	pfree(html.data);
+}
+
+static void
+append_content(StringInfo out, const MimeMessage *message)
+{
+	Words		words;
+	char	   *boundary;
+
+	make_words(&words, message);
+	if (!has_files(message, false))
+		append_words_of(out, message, &words);
+	else
+	{
+		boundary = choose_boundary(message, &words, "mixed");
+		appendStringInfo(out, "Content-Type: multipart/mixed;\r\n boundary=\"%s\"\r\n\r\n--%s\r\n",
+						 boundary, boundary);
+		append_words_of(out, message, &words);
+		append_files(out, message, false, boundary);
+	}
+	pfree(words.text.data);
+	pfree(words.html.data);
 }
 
 static void
@@ -489,12 +576,13 @@ append_headers(StringInfo out, const MimeMessage *message)
 void
 mime_build(const MimeMessage *message, StringInfo out)
 {
-	refuse_controls("subject", message->subject ? message->subject : "");
-	refuse_controls("sender's name", message->from_name ? message->from_name : "");
-	refuse_controls("reply-to name", message->reply_to_name ? message->reply_to_name : "");
+	int			i;
+
+	mime_refuse_controls("subject", message->subject ? message->subject : "");
+	mime_refuse_controls("sender's name", message->from_name ? message->from_name : "");
+	mime_refuse_controls("reply-to name", message->reply_to_name ? message->reply_to_name : "");
+	for (i = 0; i < message->file_count; i++)
+		mime_check_file(&message->files[i]);
 	append_headers(out, message);
-	if (message->html)
-		append_alternatives(out, message);
-	else
-		append_part(out, "text/plain", message->text ? message->text : "");
+	append_content(out, message);
 }

@@ -14,7 +14,7 @@
 
 static const char *const message_fields[] = {
 	"id", "uuid", "event", "attempt", "type", "recipient", "created", "subject",
-	"body", "html", "template", "data", "unsubscribe"
+	"body", "html", "template", "data", "unsubscribe", "attachments"
 };
 
 static const char *const request_fields[] = {
@@ -115,8 +115,9 @@ static unsigned
 message_use(const Word *word)
 {
 	bool		data = word->field == NULL || same(word->field, word->field_length, "data");
+	bool		files = word->field && same(word->field, word->field_length, "attachments");
 
-	return USES_MESSAGE | (data ? USES_DATA : 0);
+	return USES_MESSAGE | (data ? USES_DATA : 0) | (files ? USES_FILES : 0);
 }
 
 static unsigned

@@ -20,6 +20,7 @@
 #define USES_DATA		0x08	/* message.data */
 #define USES_SIGNATURE	0x10
 #define USES_SENT		0x20	/* request.body, .url, .method */
+#define USES_FILES		0x40	/* message.attachments */
 #define USES_LETTER		(USES_MESSAGE | USES_ADDRESS | USES_REQUEST | USES_DATA | USES_SIGNATURE | USES_SENT)
 
 typedef struct Piece

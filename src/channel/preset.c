@@ -409,6 +409,11 @@ probe_letter(const char *word)
 	letter.template = JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 	letter.data = letter.template;
 	letter.unsubscribe = "token";
+	letter.files = palloc0(sizeof(LetterFile));
+	letter.files->filename = word;
+	letter.files->type = word;
+	letter.files->cid = "cid";
+	letter.file_count = 1;
 	return letter;
 }
 
@@ -446,7 +451,7 @@ probe_scope(const Preset *preset, const char *word)
 	request.now_ms = INT64CONST(1714566600000);
 	request.nonce = "0123456789abcdef0123456789abcdef";
 	request.signature = "c2lnbmVk";
-	return scope_build(probe_settings(preset), &letter, &request, USES_LETTER & ~USES_SENT);
+	return scope_build(probe_settings(preset), &letter, &request, (USES_LETTER | USES_FILES) & ~USES_SENT);
 }
 
 static void

@@ -6,6 +6,7 @@
  */
 #include "postgres.h"
 
+#include "channel/files.h"
 #include "channel/piece.h"
 #include "channel/scope.h"
 #include "utils/builtins.h"
@@ -75,8 +76,30 @@ message_uuid(int64 message)
 					(unsigned) (id >> 16 & 0xffff), (unsigned) (id & 0xffff));
 }
 
+/* Left out when there is none, so that a preset can ask for it. */
 static void
-push_message(JsonbParseState **state, const Letter *letter, unsigned uses)
+push_files(JsonbParseState **state, const Letter *letter, const Request *request)
+{
+	int			i;
+
+	if (letter->file_count == 0)
+		return;
+	push_key(state, "attachments");
+	(void) pushJsonbValue(state, WJB_BEGIN_ARRAY, NULL);
+	for (i = 0; i < letter->file_count; i++)
+	{
+		(void) pushJsonbValue(state, WJB_BEGIN_OBJECT, NULL);
+		push_text(state, "filename", letter->files[i].filename);
+		push_text(state, "type", letter->files[i].type);
+		push_text(state, "cid", letter->files[i].cid);
+		push_text(state, "content", files_place(request, i));
+		(void) pushJsonbValue(state, WJB_END_OBJECT, NULL);
+	}
+	(void) pushJsonbValue(state, WJB_END_ARRAY, NULL);
+}
+
+static void
+push_message(JsonbParseState **state, const Letter *letter, const Request *request, unsigned uses)
 {
 	push_key(state, "message");
 	(void) pushJsonbValue(state, WJB_BEGIN_OBJECT, NULL);
@@ -94,6 +117,8 @@ push_message(JsonbParseState **state, const Letter *letter, unsigned uses)
 	push_document(state, "template", letter->template);
 	if (uses & USES_DATA)
 		push_document(state, "data", letter->data);
+	if (uses & USES_FILES)
+		push_files(state, letter, request);
 	(void) pushJsonbValue(state, WJB_END_OBJECT, NULL);
 }
 
@@ -140,7 +165,7 @@ scope_build(Jsonb *settings, const Letter *letter, const Request *request, unsig
 	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	push_document(&state, "settings", settings);
 	if (letter && (uses & (USES_MESSAGE | USES_DATA)))
-		push_message(&state, letter, uses);
+		push_message(&state, letter, request, uses);
 	if (letter && (uses & USES_ADDRESS))
 		push_address(&state, letter->address);
 	if (request && (uses & USES_REQUEST))

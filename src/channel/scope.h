@@ -5,7 +5,8 @@
  *		message		id, uuid, event, attempt, type, recipient, created, subject,
  *					body, html, template (what the template's provider_template
  *					comes to), data (what the template saw), unsubscribe (the
- *					token of the link, where the category needs one)
+ *					token of the link, where the category needs one),
+ *					attachments (an array; files.h says of what)
  *		address		where it goes: text, or the object a web push subscription is
  *		settings	the provider's, secrets put in, defaults filled in
  *		request		timestamp (seconds), timestamp_ms, time (20240501T123000Z),

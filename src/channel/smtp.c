@@ -430,6 +430,24 @@ as_utf8(const char *text)
 	return text ? pg_server_to_any(text, strlen(text), PG_UTF8) : NULL;
 }
 
+/* The letter's files, what they are called in UTF-8; NULL: none */
+static LetterFile *
+files_utf8(const Letter *letter)
+{
+	LetterFile *files;
+	int			i;
+
+	if (letter->file_count == 0)
+		return NULL;
+	files = palloc(sizeof(LetterFile) * letter->file_count);
+	for (i = 0; i < letter->file_count; i++)
+	{
+		files[i] = letter->files[i];
+		files[i].filename = as_utf8(files[i].filename);
+	}
+	return files;
+}
+
 /* The link of this letter; NULL when it needs none, or there is no page. */
 static char *
 unsubscribe_link(const SmtpConfig *config, const Letter *letter)
@@ -469,6 +487,8 @@ build_message(const SmtpConfig *config, const Letter *letter, StringInfo out)
 	message.subject = as_utf8(letter->subject);
 	message.text = as_utf8(letter->body);
 	message.html = as_utf8(letter->html);
+	message.files = files_utf8(letter);
+	message.file_count = letter->file_count;
 	mime_build(&message, out);
 }
 

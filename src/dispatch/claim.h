@@ -22,6 +22,9 @@ typedef struct Job
 {
 	dlist_node	node;			/* in the claim, a queue, sending or answered */
 	MemoryContext cxt;
+	MemoryContext wire_cxt;		/* below it: files and the message made of them,
+								 * gone with the answer; or NULL */
+	Size		wire_bytes;		/* of that, counted in its outlet */
 	Outlet	   *outlet;
 	struct Words *words;		/* its template, or NULL */
 	Letter		letter;

@@ -29,6 +29,12 @@
 /* A message that waited so much of its lease is not begun any more. */
 #define STALE_SHARE		2
 
+/*
+ * While messages with files on the wire hold so much, no other is begun: what a
+ * provider's letters take is bounded by that and one message.
+ */
+#define WIRE_BYTES_MOST	((Size) 64 * 1024 * 1024)
+
 #define START_WAIT_US	INT64CONST(1000000)	/* then look again: the rate may be another */
 
 typedef enum ProblemState
@@ -509,6 +515,7 @@ static bool
 can_start(Outlet *outlet, int priority, int capacity)
 {
 	return !dlist_is_empty(&outlet->queue[priority]) && outlet->start_at == 0 &&
+		outlet->wire_bytes < WIRE_BYTES_MOST &&
 		(outlet->inbox || (outlet->sending < concurrency(outlet, capacity) && !waits(outlet)));
 }
 

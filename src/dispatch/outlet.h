@@ -44,6 +44,7 @@ typedef struct Outlet
 	Transfer   *errand;			/* fetches what letters must wait for, or NULL */
 	int			jobs;			/* claimed and not yet settled */
 	int			sending;
+	Size		wire_bytes;		/* held by what is sent with files */
 	int			queued;
 	dlist_head	queue[PRIORITIES];
 	int64		bound[PRIORITIES];

@@ -30,6 +30,13 @@ typedef enum WordsPart
 	PART_SUBJECT, PART_BODY, PART_HTML, PARTS
 } WordsPart;
 
+/* JSON whose strings are Liquid */
+typedef struct Form
+{
+	Jsonb	   *json;			/* NULL: the template has none */
+	LiquidTemplate **parts;		/* of its strings, in their order */
+} Form;
+
 typedef struct Words
 {
 	dlist_node	node;			/* in "recent" */
@@ -38,13 +45,13 @@ typedef struct Words
 	int			jobs;			/* that refer to it */
 	bool		found;
 	char	   *source[PARTS];	/* NULL where the template has none */
-	Jsonb	   *form;			/* provider_template, or NULL */
+	Form		form;			/* provider_template */
+	Form		attachments;
 	MemoryContext compiled_cxt; /* NULL until the first attempt */
 	bool		compiled;
 	LiquidTemplate *template[PARTS];
 	Jsonb	   *partials;		/* the sources of those it uses */
 	LiquidLibrary *library;
-	LiquidTemplate **form_parts;	/* of the strings in form, in their order */
 } Words;
 
 typedef struct WordsEntry
@@ -117,7 +124,7 @@ read_source(Words *words)
 
 	if (plan == NULL)
 	{
-		plan = SPI_prepare("SELECT subject, body, html, provider_template, partials FROM notify._template($1)", 1, types);
+		plan = SPI_prepare("SELECT subject, body, html, provider_template, partials, attachments FROM notify._template($1)", 1, types);
 		if (plan == NULL)
 			elog(ERROR, "could not prepare reading templates: %s",
 				 SPI_result_code_string(SPI_result));
@@ -134,10 +141,11 @@ read_source(Words *words)
 	}
 	if (SPI_processed > 0)
 	{
-		words->form = read_document(words, PARTS + 1);
+		words->form.json = read_document(words, PARTS + 1);
 		words->partials = read_document(words, PARTS + 2);
+		words->attachments.json = read_document(words, PARTS + 3);
 	}
-	words->found = any || words->form != NULL;
+	words->found = any || words->form.json != NULL;
 	SPI_freetuptable(SPI_tuptable);
 }
 
@@ -184,20 +192,20 @@ render_release(Job *job)
 
 /* One for each string that is a value; keys stay what they are. */
 static void
-compile_form(Words *words)
+compile_form(Form *form)
 {
 	JsonbIterator *it;
 	JsonbIteratorToken token;
 	JsonbValue	item;
 	int			count = 0;
 
-	if (words->form == NULL)
+	if (form->json == NULL)
 		return;
-	words->form_parts = palloc(sizeof(LiquidTemplate *) * VARSIZE(words->form));
-	it = JsonbIteratorInit(&words->form->root);
+	form->parts = palloc(sizeof(LiquidTemplate *) * VARSIZE(form->json));
+	it = JsonbIteratorInit(&form->json->root);
 	while ((token = JsonbIteratorNext(&it, &item, false)) != WJB_DONE)
 		if ((token == WJB_VALUE || token == WJB_ELEM) && item.type == jbvString)
-			words->form_parts[count++] =
+			form->parts[count++] =
 				liquid_parse(pnstrdup(item.val.string.val, item.val.string.len), item.val.string.len);
 }
 
@@ -216,7 +224,8 @@ compile(Words *words)
 	for (int part = 0; part < PARTS; part++)
 		words->template[part] = words->source[part] == NULL ? NULL :
 			liquid_parse(words->source[part], strlen(words->source[part]));
-	compile_form(words);
+	compile_form(&words->form);
+	compile_form(&words->attachments);
 	words->library = words->partials ? liquid_library(words->partials) : NULL;
 	words->compiled = true;
 	MemoryContextSwitchTo(caller);
@@ -249,11 +258,10 @@ fill_string(Job *job, LiquidTemplate *template, JsonbValue *item)
 	item->val.string.len = out.len;
 }
 
-/* provider_template with its strings rendered */
+/* The same with its strings rendered */
 static Jsonb *
-fill_form(Job *job)
+fill_form(Job *job, const Form *form)
 {
-	Words	   *words = job->words;
 	JsonbParseState *state = NULL;
 	JsonbValue *result = NULL;
 	JsonbIterator *it;
@@ -261,15 +269,15 @@ fill_form(Job *job)
 	JsonbValue	item;
 	int			count = 0;
 
-	if (words->form == NULL)
+	if (form->json == NULL)
 		return NULL;
-	it = JsonbIteratorInit(&words->form->root);
+	it = JsonbIteratorInit(&form->json->root);
 	while ((token = JsonbIteratorNext(&it, &item, false)) != WJB_DONE)
 	{
 		bool		scalar = token == WJB_KEY || token == WJB_VALUE || token == WJB_ELEM;
 
 		if (scalar && token != WJB_KEY && item.type == jbvString)
-			fill_string(job, words->form_parts[count++], &item);
+			fill_string(job, form->parts[count++], &item);
 		result = pushJsonbValue(&state, token, scalar ? &item : NULL);
 	}
 	return JsonbValueToJsonb(result);
@@ -290,6 +298,9 @@ render_job(Job *job)
 	job->letter.subject = fill(job, PART_SUBJECT);
 	job->letter.body = fill(job, PART_BODY);
 	if (strcmp(job->channel, "email") == 0)
+	{
 		job->letter.html = fill(job, PART_HTML);
-	job->letter.template = fill_form(job);
+		job->letter.attachments = fill_form(job, &job->words->attachments);
+	}
+	job->letter.template = fill_form(job, &job->words->form);
 }

@@ -13,7 +13,7 @@ extern void render_setup(MemoryContext parent);
 /* Inside a transaction: have the job's template at hand. */
 extern void render_load(Job *job);
 
-/* Outside: fill the letter's subject, body and html.  May raise; runs no SQL. */
+/* Outside: fill the letter's subject, body, html and attachments.  May raise; runs no SQL. */
 extern void render_job(Job *job);
 
 extern void render_release(Job *job);

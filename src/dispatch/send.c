@@ -20,6 +20,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "dispatch/attach.h"
 #include "dispatch/backoff.h"
 #include "dispatch/render.h"
 #include "dispatch/send.h"
@@ -32,6 +33,7 @@
 #define MARGIN_LEAST_MS	INT64CONST(1000)
 
 static Mux *mux = NULL;
+static SendTransaction transaction = NULL;
 static int	capacity = 0;
 static int	in_flight = 0;
 static int	exposed = 0;		/* on the wire or answered from there, not settled */
@@ -44,9 +46,10 @@ static dlist_head suspects = DLIST_STATIC_INIT(suspects);
 static dlist_head unsent = DLIST_STATIC_INIT(unsent);
 
 bool
-send_setup(int connections)
+send_setup(int connections, SendTransaction run)
 {
 	capacity = connections;
+	transaction = run;
 	mux = mux_create(connections);
 	return mux != NULL;
 }
@@ -151,6 +154,20 @@ forbid_repeat(SendResult *result)
 	set_detail(result, "ambiguous: ", detail);
 }
 
+/* What it took on the wire is not held until it is settled. */
+static void
+drop_wire(Job *job)
+{
+	if (job->wire_cxt == NULL)
+		return;
+	job->outlet->wire_bytes -= job->wire_bytes;
+	job->wire_bytes = 0;
+	job->letter.files = NULL;
+	job->letter.file_count = 0;
+	MemoryContextDelete(job->wire_cxt);
+	job->wire_cxt = NULL;
+}
+
 /* The result stands: decide what follows from it and queue it to be settled. */
 static void
 answer(Job *job)
@@ -164,6 +181,7 @@ answer(Job *job)
 		backoff_ms(job->letter.attempt, result->retry_after, &limit) : -1;
 	if (job->probe)
 		outlet_probe_void(job->outlet);
+	drop_wire(job);
 	job->answered_at = ticks_us();
 	dlist_push_tail(&answered, &job->node);
 	answers++;
@@ -201,23 +219,35 @@ time_limit_ms(const Job *job)
 	return Max(1, lease_ms - margin - passed);
 }
 
+/* The steps up to the wire that may raise */
+static void
+render(Job *job)
+{
+	render_job(job);
+	render_us += ticks_us() - job->begun_at;
+}
+
+static void
+make_transfer(Job *job)
+{
+	job->letter.time_limit_ms = time_limit_ms(job);
+	job->transfer = transfer_begin(job->outlet->provider, &job->letter,
+								   job->wire_cxt ? job->wire_cxt : job->cxt);
+}
+
 /*
- * Render it and make its transfer.  No SQL runs here, so an error is caught
- * without a subtransaction; what it leaves is in the job's context.
+ * Do a step; an error in it is the message's answer.  No SQL runs there, so it
+ * is caught without a subtransaction; what it leaves is in the job's context.
  */
 static bool
-prepare(Job *job)
+try_step(Job *job, void (*step) (Job *))
 {
 	MemoryContext caller = MemoryContextSwitchTo(job->cxt);
 	volatile bool good = false;
 
 	PG_TRY();
 	{
-		render_job(job);
-		render_us += ticks_us() - job->begun_at;
-		job->letter.time_limit_ms = time_limit_ms(job);
-		if (!job->outlet->inbox)
-			job->transfer = transfer_begin(job->outlet->provider, &job->letter, job->cxt);
+		step(job);
 		good = true;
 	}
 	PG_CATCH();
@@ -233,6 +263,42 @@ prepare(Job *job)
 	PG_END_TRY();
 	MemoryContextSwitchTo(caller);
 	return good;
+}
+
+/* The files it names, if any */
+static bool
+fetch_files(Job *job)
+{
+	Attaching	attaching = {job, NULL};
+
+	if (job->letter.attachments == NULL)
+		return true;
+	job->wire_cxt = AllocSetContextCreate(job->cxt, "notify_pg files", ALLOCSET_DEFAULT_SIZES);
+	if (!transaction(attach_files, &attaching))
+		answer_with(job, SEND_RETRY, "its attachments could not be read; the server's log says why");
+	else if (attaching.problem)
+		answer_with(job, SEND_PERMANENT_MESSAGE, attaching.problem);
+	else
+		return true;
+	return false;
+}
+
+/* Render it and make its transfer; false: it is answered. */
+static bool
+prepare(Job *job)
+{
+	if (!try_step(job, render) || !fetch_files(job))
+		return false;
+	if (job->outlet->inbox)
+		return true;
+	if (!try_step(job, make_transfer))
+		return false;
+	if (job->wire_cxt)
+	{
+		job->wire_bytes = MemoryContextMemAllocated(job->wire_cxt, true);
+		job->outlet->wire_bytes += job->wire_bytes;
+	}
+	return true;
 }
 
 /* Seen by its recipient in the very transaction that settles it. */
@@ -457,6 +523,7 @@ send_abandon(void)
 		job->transfer = NULL;
 		in_flight--;
 		outlet_abandoned(job->outlet);
+		drop_wire(job);
 		if (job->letter.at_most_once)
 			answer_with(job, SEND_PERMANENT_MESSAGE,
 						"ambiguous: the dispatcher stopped while it was being sent");

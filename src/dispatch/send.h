@@ -2,7 +2,8 @@
  * send.h
  *		Claimed messages onto the wire and their answers back.
  *
- * No SQL runs here and no transaction is open.  Whatever happens to a message
+ * No transaction is open here, but for the moment in which the files of a
+ * letter that has some are read.  Whatever happens to a message
  * ends as an answer of its own: nothing raised here touches its neighbours.
  */
 #ifndef NOTIFY_DISPATCH_SEND_H
@@ -10,8 +11,11 @@
 
 #include "dispatch/claim.h"
 
+/* Run work in a transaction of its own; false when that failed, which was logged. */
+typedef bool (*SendTransaction) (void (*work) (void *), void *arg);
+
 /* False with errno when the mux cannot be made. */
-extern bool send_setup(int capacity);
+extern bool send_setup(int capacity, SendTransaction run);
 extern int	send_fd(void);
 
 /* Drive the transfers, take answers, start what fits. */

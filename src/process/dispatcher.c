@@ -127,7 +127,7 @@ set_up_network(void)
 	capacity = affordable(asked_capacity);
 	slot_gauge(worker_slot, COUNT_MAX_IN_FLIGHT, capacity);
 	guard_configure(notify_allow_private_addresses);
-	if (!send_setup(capacity))
+	if (!send_setup(capacity, worker_transaction))
 		ereport(FATAL,
 				(errcode_for_file_access(),
 				 errmsg("notify_pg could not set up its network loop: %m")));

@@ -8,6 +8,7 @@ SET search_path = channel_test, pg_catalog;
 --
 CREATE FUNCTION mime(from_name text, sender text, recipient text, reply_to text,
     subject text, body text, html text, date bigint) RETURNS text LANGUAGE c AS :'unit', 'test_mime';
+CREATE FUNCTION mime_file(filename text, type text, cid text, content bytea) RETURNS text LANGUAGE c AS :'unit', 'test_mime_file';
 CREATE FUNCTION row_of(preset text) RETURNS jsonb LANGUAGE sql AS
     $$SELECT coalesce((SELECT jsonb_strip_nulls(to_jsonb(p)) FROM notify.preset p WHERE p.name = row_of.preset), jsonb_build_object('engine', preset))$$;
 CREATE FUNCTION html(text) RETURNS text LANGUAGE c STRICT AS :'unit', 'test_html';
@@ -46,6 +47,15 @@ SELECT lines(mime('Shop', 'shop@example.com', 'ann@example.org', NULL, 'Hi', NUL
 -- the boundary is another when the content has it
 SELECT line FROM lines(mime('Shop', 'shop@example.com', 'ann@example.org', NULL, 'Hi',
                             '--=_notify_42_0', '<p>=_notify_42_1</p>', 0)) AS line WHERE line LIKE '%=\_notify%';
+-- files: names in ASCII, with quotes, in Chinese, and too long for a line; base64 in lines
+SELECT lines(mime_file('invoice.pdf', 'application/pdf', NULL, convert_to(repeat('%PDF-1.7 ', 10), 'UTF8')));
+SELECT lines(mime_file('a "b" c.txt', 'text/plain; charset=UTF-8', 'logo', '\x00ff'));
+SELECT lines(mime_file('发票 二〇二六年十一月 (王芳).pdf', 'application/pdf', NULL, '\x00'));
+SELECT lines(mime_file(repeat('long-name_', 15) || '.pdf', 'application/pdf', NULL, '\x00'));
+-- what would begin another header
+SELECT mime_file(E'a\r\nBcc: x@example.com', 'application/pdf', NULL, '\x00');
+SELECT mime_file('a', E'application/pdf\nX: y', NULL, '\x00');
+SELECT mime_file('a', 'application/pdf', E'x>\r\nX: y', '\x00');
 -- whatever goes in, no line is longer than 76 and all is ASCII
 SELECT max(length(line) - 2) <= 76 AS short, bool_and(line ~ '^[\x01-\x7e]*$') AS ascii, count(*) > 100 AS many
 FROM generate_series(1, 200) AS n,

@@ -41,6 +41,7 @@
 PG_MODULE_MAGIC;
 
 PG_FUNCTION_INFO_V1(test_mime);
+PG_FUNCTION_INFO_V1(test_mime_file);
 PG_FUNCTION_INFO_V1(test_html);
 PG_FUNCTION_INFO_V1(test_http_class);
 PG_FUNCTION_INFO_V1(test_smtp_class);
@@ -83,6 +84,25 @@ test_mime(PG_FUNCTION_ARGS)
 	message.date = (time_t) PG_GETARG_INT64(7);
 	initStringInfo(&out);
 	mime_build(&message, &out);
+	PG_RETURN_TEXT_P(cstring_to_text_with_len(out.data, out.len));
+}
+
+/* mime_file(filename, type, cid, content) */
+Datum
+test_mime_file(PG_FUNCTION_ARGS)
+{
+	LetterFile	file = {0};
+	StringInfoData out;
+	bytea	   *content = PG_GETARG_BYTEA_PP(3);
+
+	file.filename = text_argument(fcinfo, 0);
+	file.type = text_argument(fcinfo, 1);
+	file.cid = text_argument(fcinfo, 2);
+	file.data = (const uint8 *) VARDATA_ANY(content);
+	file.length = VARSIZE_ANY_EXHDR(content);
+	initStringInfo(&out);
+	mime_check_file(&file);
+	mime_append_file(&out, &file);
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(out.data, out.len));
 }
 
