@@ -163,7 +163,10 @@ BEGIN
 		   d.dedupe_key, d.cancel_key, coalesce(d.context, '{}') || d.snapshot, d.step
 	FROM (
 		SELECT c.event, c.event_xid, c.source, c.key, c.rule, c.rule_id, c.recipient, c.template,
-			   c.category, ch.channel, p.provider, t.version AS template_version,
+			   c.category, ch.channel,
+			   CASE WHEN p.weights IS NULL THEN p.provider
+					ELSE notify._choose(p.choices, p.weights, p.costs, c.event, c.recipient, c.category) END AS provider,
+			   t.version AS template_version,
 			   CASE WHEN ch.channel <> 'inbox' THEN a.address END AS address,
 			   coalesce(c.priority, CASE c.class WHEN 'critical' THEN 0 WHEN 'transactional' THEN 1 ELSE 3 END) AS priority,
 			   c.due_at, c.expires, c.ttl, c.dedupe_key, c.cancel_key, c.context, c.snapshot, c.detail, c.step, c.n,

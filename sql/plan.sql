@@ -646,11 +646,17 @@ BEGIN
 		SELECT p.id FROM notify.provider p WHERE p.enabled AND p.id IN (SELECT d.provider FROM due d)
 	), put AS (
 	INSERT INTO notify.ready (message, lane, attempts, redriven, pinned)
-	SELECT d.message, coalesce(x.id, v.provider, 0) * 4 + m.priority, d.attempts, d.redriven, x.id IS NOT NULL
+	SELECT d.message, coalesce(k.id, CASE WHEN v.weights IS NULL THEN v.provider
+										  ELSE notify._choose(v.choices, v.weights, v.costs, m.event, m.recipient, m.category) END, 0) * 4
+		   + m.priority, d.attempts, d.redriven, k.id IS NOT NULL
 	FROM due d
 	LEFT JOIN mine x ON x.id = d.provider
 	JOIN notify.message m ON m.id = d.message
 	LEFT JOIN notify._serving v ON v.channel = m.channel
+	-- What may go only once goes to no other provider; _reroute() fails it when its own is gone.
+	CROSS JOIN LATERAL (SELECT CASE WHEN d.provider IS NULL THEN NULL
+									WHEN x.id IS NOT NULL OR EXISTS (SELECT FROM notify.category c WHERE c.name = m.category AND c.at_most_once)
+									THEN d.provider END AS id) AS k
 	WHERE d.step = 0
 	ORDER BY d.due_at
 	ON CONFLICT (message) DO NOTHING	-- redriven twice

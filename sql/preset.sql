@@ -31,7 +31,8 @@ CREATE TABLE notify.preset (
 	rate		numeric CHECK (rate > 0),
 	receipt		jsonb CHECK (jsonb_typeof(receipt) = 'object'),
 	shipped		boolean NOT NULL DEFAULT false,
-	version		bigint NOT NULL DEFAULT 0
+	version		bigint NOT NULL DEFAULT 0,
+	idempotent	boolean NOT NULL DEFAULT false
 );
 
 COMMENT ON TABLE notify.preset IS
@@ -60,6 +61,7 @@ COMMENT ON COLUMN notify.preset.retry_after IS 'jsonpath to the seconds to wait.
 COMMENT ON COLUMN notify.preset.rate IS 'Requests a second the provider takes unless agreed otherwise; NULL: not known.';
 COMMENT ON COLUMN notify.preset.receipt IS 'How to read the provider''s delivery reports (notify.receipt()): format, unwrap, items, message, reference, address, code, detail, prefix, kinds, signature (docs/receipts.md). NULL: it is not said.';
 COMMENT ON COLUMN notify.preset.shipped IS 'It belongs to the extension: not to be changed, and in no dump.';
+COMMENT ON COLUMN notify.preset.idempotent IS 'The provider drops a request whose key it has seen, and the key is message.id or message.uuid in url, headers or body (or auth standard_webhooks, which sends it): so what may have arrived may be sent to it again, also in categories that are at_most_once. None of those shipped is, for no provider of theirs promises it.';
 COMMENT ON COLUMN notify.preset.version IS 'A new number with each save.';
 
 CREATE FUNCTION notify._check_preset(preset jsonb) RETURNS void
@@ -161,6 +163,13 @@ BEGIN
 		RETURN NEW;			-- notify.arm() looks at the providers that use it
 	END IF;
 	PERFORM notify._check_preset(jsonb_strip_nulls(to_jsonb(NEW)));
+	IF NEW.idempotent AND concat_ws(' ', NEW.url, NEW.headers, NEW.body) !~ 'message\.(id|uuid)'
+		AND (NEW.auth ->> 'scheme') IS DISTINCT FROM 'standard_webhooks' THEN
+		RAISE EXCEPTION 'preset "%" is not idempotent', NEW.name
+			USING ERRCODE = 'invalid_parameter_value',
+				  DETAIL = 'Nothing that it sends says which message it is.',
+				  HINT = 'Put the key where the provider wants it, such as "headers": {"Idempotency-Key": "{{ message.uuid }}"}.';
+	END IF;
 	PERFORM notify._check_receipt(NEW) WHERE NEW.receipt IS NOT NULL;
 	RETURN NEW;
 END

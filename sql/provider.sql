@@ -16,7 +16,8 @@ CREATE TABLE notify.provider (
 	problem		text,
 	rate		numeric CHECK (rate > 0 AND rate <= 1000000),
 	burst		integer CHECK (burst > 0),
-	cost		numeric CHECK (cost >= 0 AND cost <= 1000000)
+	cost		numeric CHECK (cost >= 0 AND cost <= 1000000),
+	weight		integer NOT NULL DEFAULT 1 CHECK (weight BETWEEN 0 AND 1000000)
 );
 
 COMMENT ON TABLE notify.provider IS 'A configured way to serve a channel. Checked when saved.';
@@ -25,13 +26,14 @@ COMMENT ON COLUMN notify.provider.id IS 'Stays when it is renamed.';
 COMMENT ON COLUMN notify.provider.channel IS 'The channel it serves; that of its preset when left out.';
 COMMENT ON COLUMN notify.provider.preset IS 'notify.preset.name: the protocol it speaks.';
 COMMENT ON COLUMN notify.provider.settings IS 'As the preset declares (docs/channels.md). A string may be {"secret": "name"}: a row of notify.secret.';
-COMMENT ON COLUMN notify.provider.priority IS 'The enabled provider with the lowest number serves the channel.';
-COMMENT ON COLUMN notify.provider.concurrency IS 'Most transfers at a time in one dispatcher. NULL: half of what notify_pg.max_in_flight and the other providers'' transfers leave free.';
+COMMENT ON COLUMN notify.provider.priority IS 'The enabled provider with the lowest number serves the channel; those of equal number share it (weight, or the cheapest first: category.cheapest). The next number serves while all of them have a problem or are left alone.';
+COMMENT ON COLUMN notify.provider.concurrency IS 'Most transfers at a time, of all dispatchers together. NULL: in each dispatcher half of what notify_pg.max_in_flight and the other providers'' transfers leave free.';
 COMMENT ON COLUMN notify.provider.max_attempts IS 'After this many attempts a message is dead.';
 COMMENT ON COLUMN notify.provider.enabled IS 'False: it is not used; its messages wait for it or for another provider of the channel.';
 COMMENT ON COLUMN notify.provider.rate IS 'Most messages a second, of all dispatchers together; below 1 for fewer. NULL: the preset''s rate, and no limit when it has none. Not for the inbox.';
 COMMENT ON COLUMN notify.provider.burst IS 'How many may go at once after a rest: in any t seconds no more than rate * t + burst are begun. NULL: one second''s worth, at least 1.';
 COMMENT ON COLUMN notify.provider.cost IS 'What a message that it takes costs, in the one currency you count all providers in; recorded in outcome.cost. NULL: not known.';
+COMMENT ON COLUMN notify.provider.weight IS 'Its share of the messages among the providers of equal priority that can serve: 3 beside 1 gets three of four. The same message finds the same one again, a retry too, as long as those that can serve are the same. 0: none, while another of the same priority can.';
 COMMENT ON COLUMN notify.provider.problem IS 'What is wrong with it: it refused our credentials, or its settings are bad. NULL when nothing is. Saving it again clears it.';
 
 CREATE TABLE notify.secret (
@@ -194,13 +196,13 @@ COMMENT ON FUNCTION notify._providers() IS
 CREATE FUNCTION notify._gates(OUT provider integer, OUT tokens double precision, OUT age double precision,
 							  OUT waiting integer, OUT sending integer, OUT sent bigint, OUT failed bigint, OUT latency integer,
 							  OUT open boolean, OUT probe_due boolean, OUT open_for double precision, OUT probe_in double precision,
-							  OUT openings bigint, OUT why text)
+							  OUT openings bigint, OUT why text, OUT paused_for double precision)
 RETURNS SETOF record
 LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 10
 AS 'MODULE_PATHNAME', 'notify_sql_gates';
 
 COMMENT ON FUNCTION notify._gates() IS
-'A row per provider that dispatchers use or used: tokens there were, and how many seconds ago; messages waiting for their turn and on the wire in all dispatchers; answers since the server started; the median latency of late in ms, rounded up to a power of two; whether its breaker is open and should be probed, for how many seconds it has been, in how many it may be, how often it opened, and the answer that opened it. Internal.';
+'A row per provider that dispatchers use or used: tokens there were, and how many seconds ago; messages waiting for their turn and on the wire in all dispatchers; answers since the server started; the median latency of late in ms, rounded up to a power of two; whether its breaker is open and should be probed, for how many seconds it has been, in how many it may be, how often it opened, and the answer that opened it; for how many seconds more it asked to be left alone. Internal.';
 
 CREATE FUNCTION notify._probe_due() RETURNS boolean
 LANGUAGE c VOLATILE PARALLEL RESTRICTED
@@ -209,14 +211,48 @@ AS 'MODULE_PATHNAME', 'notify_sql_probe_due';
 COMMENT ON FUNCTION notify._probe_due() IS
 'Whether a provider whose breaker is open is to be tried with one message. Internal.';
 
--- The provider each channel's messages go to now; one with a problem, or an open breaker, only when there is no other.
+/*
+ * The providers each channel's messages go to now: those of the lowest priority among
+ * the ones that can serve, or among all when none can. provider is the first of them;
+ * weights and costs are NULL when it is the only one, so that nobody need choose.
+ */
 CREATE VIEW notify._serving AS
-SELECT DISTINCT ON (p.channel) p.channel, p.id AS provider, p.settings ? 'url' OR NOT t.addressed AS has_url,
-	   coalesce(g.open, false) AS open
-FROM notify.provider p
-JOIN notify.preset t ON t.name = p.preset
-LEFT JOIN notify._gates() g ON g.provider = p.id
-WHERE p.enabled
-ORDER BY p.channel, p.problem IS NOT NULL, coalesce(g.open, false), p.priority, p.id;
+SELECT s.channel, min(s.id) AS provider, bool_and(s.has_url) AS has_url, bool_or(s.open) AS open,
+	   array_agg(s.id ORDER BY s.id) AS choices,
+	   CASE WHEN count(*) > 1 THEN array_agg(s.weight ORDER BY s.id) END AS weights,
+	   CASE WHEN count(*) > 1 THEN array_agg(s.cost ORDER BY s.id) END AS costs
+FROM (SELECT p.channel, p.id, p.weight, p.cost, p.settings ? 'url' OR NOT t.addressed AS has_url, coalesce(g.open, false) AS open,
+			 rank() OVER (PARTITION BY p.channel ORDER BY p.problem IS NOT NULL, coalesce(g.open, false), p.priority) AS place
+	  FROM notify.provider p
+	  JOIN notify.preset t ON t.name = p.preset
+	  LEFT JOIN notify._gates() g ON g.provider = p.id
+	  WHERE p.enabled) AS s
+WHERE s.place = 1
+GROUP BY s.channel;
 
-COMMENT ON VIEW notify._serving IS 'Which provider serves which channel now; open: it is left alone, as are all others. Internal.';
+COMMENT ON VIEW notify._serving IS 'Which providers serve which channel now; open: they are left alone, as are all others. Internal.';
+
+/*
+ * One of several: the cheapest, where the category asks for that, then by weight. Each
+ * provider draws a number for the message, the same each time, and the best draw
+ * wins: so one that goes away, or comes back, moves only its own messages.
+ */
+CREATE FUNCTION notify._choose(choices integer[], weights integer[], costs numeric[], event bigint, recipient text, category text)
+RETURNS integer
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+	cheapest boolean := (SELECT k.cheapest FROM notify.category k WHERE k.name = _choose.category);
+BEGIN
+	RETURN (SELECT c.id FROM unnest(choices, weights, costs) AS c (id, weight, cost)
+			ORDER BY CASE WHEN cheapest THEN c.cost END NULLS LAST, c.weight = 0,
+					 -ln(((hashtextextended(c.id || '/' || coalesce(_choose.recipient, ''), _choose.event) & 2147483647) + 1)::double precision / 2147483649)
+					 / greatest(c.weight, 1), c.id
+			LIMIT 1);
+END
+$$;
+
+COMMENT ON FUNCTION notify._choose(integer[], integer[], numeric[], bigint, text, text) IS
+'Which of these providers a message goes to: priority was looked at before; then cost, if its category says so, then weight. Internal.';

@@ -259,21 +259,45 @@ $$;
 COMMENT ON FUNCTION notify._settle(integer, bigint, tid[], bigint[], text[], integer[], text[], text[], bigint[], integer[], text[], text[], boolean[]) IS
 'Records answers and takes their rows out of the queue: retry_ms >= 0 schedules another attempt, with the same provider when it may have arrived. Rows no longer owned are left alone. Gives how many were settled. Internal.';
 
+/*
+ * Of messages that may have been sent, fails those that may go only once; gives how
+ * many. A provider that drops repeats of our key may be asked again, no other may.
+ */
+CREATE FUNCTION notify._fail_doubtful(suspects bigint[], by_same_provider boolean) RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	doubtful bigint[];
+BEGIN
+	IF cardinality(suspects) = 0 THEN
+		RETURN 0;
+	END IF;
+	doubtful := ARRAY(SELECT m.id FROM notify.message m
+					  JOIN notify.category k ON k.name = m.category AND k.at_most_once
+					  JOIN notify.ready r ON r.message = m.id
+					  WHERE m.id = ANY (suspects) AND m.channel <> 'inbox'
+						AND NOT (by_same_provider AND EXISTS (SELECT FROM notify.provider p JOIN notify.preset t ON t.name = p.preset AND t.idempotent
+															  WHERE p.id = r.lane / 4)));
+	DELETE FROM notify.ready r WHERE r.message = ANY (doubtful);
+	INSERT INTO notify.outcome (message, verdict, reason)
+	SELECT d, 'failed', 'ambiguous' FROM unnest(doubtful) AS d;
+	RETURN cardinality(doubtful);
+END
+$$;
+
+COMMENT ON FUNCTION notify._fail_doubtful(bigint[], boolean) IS
+'Fails those of these messages as ambiguous that may go only once; by_same_provider: they would go by the same provider again. Internal.';
+
 -- Frees claimed rows, except those that may have been sent and must not be sent twice.
 CREATE FUNCTION notify._release(taken bigint[]) RETURNS bigint
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	doubtful bigint[];
 	freed bigint;
 BEGIN
-	doubtful := ARRAY(SELECT m.id FROM notify.message m
-					  JOIN notify.category k ON k.name = m.category AND k.at_most_once
-					  WHERE m.id = ANY (taken) AND m.channel <> 'inbox');
-	DELETE FROM notify.ready r WHERE r.message = ANY (doubtful);
-	INSERT INTO notify.outcome (message, verdict, reason)
-	SELECT d, 'failed', 'ambiguous' FROM unnest(doubtful) AS d;
+	PERFORM notify._fail_doubtful(taken, true);
 	UPDATE notify.ready r SET owner = NULL, boot = NULL, lease = NULL, pinned = true
 	WHERE r.message = ANY (taken);
 	GET DIAGNOSTICS freed = ROW_COUNT;
@@ -363,7 +387,7 @@ COMMENT ON FUNCTION notify._overdue() IS 'Locks messages whose dispatcher did no
 /*
  * Gives messages of providers that are gone, off or left alone to another provider of
  * their channel, some at a time; gives how many. Those that may have arrived stay
- * with a provider that is enabled. The lane of a provider that no other can
+ * with a provider that is enabled; when it is not, those that may go only once fail. The lane of a provider that no other can
  * stand in for is left alone as a whole; lanes 0 to 3 have several channels.
  */
 CREATE FUNCTION notify._reroute(batch integer) RETURNS bigint
@@ -381,15 +405,22 @@ DECLARE
 		LEFT JOIN notify.provider p ON p.id = l / 4
 		LEFT JOIN notify._serving v ON v.channel = p.channel
 		LEFT JOIN notify._gates() g ON g.provider = p.id AND g.open
-		WHERE p.id IS NULL OR v.provider <> p.id AND (NOT p.enabled OR p.problem IS NOT NULL OR g.open AND NOT v.open
+		WHERE p.id IS NULL OR p.id <> ALL (v.choices) AND (NOT p.enabled OR p.problem IS NOT NULL OR g.open AND NOT v.open
 													  AND NOT g.probe_due));
 	moved bigint;
 BEGIN
 	IF cardinality(stranded) = 0 THEN
 		RETURN 0;
 	END IF;
+	PERFORM notify._fail_doubtful(ARRAY(
+		SELECT r.message FROM notify.ready r
+		WHERE r.lane = ANY (stranded) AND r.owner IS NULL AND r.pinned
+		  AND NOT EXISTS (SELECT FROM notify.provider p WHERE p.id = r.lane / 4 AND p.enabled)
+		ORDER BY r.lane, r.seq LIMIT batch
+		FOR UPDATE SKIP LOCKED), false);
 	WITH q AS MATERIALIZED (
-		SELECT r.ctid AS tid, v.provider
+		SELECT r.ctid AS tid, CASE WHEN v.weights IS NULL THEN v.provider
+								   ELSE notify._choose(v.choices, v.weights, v.costs, m.event, m.recipient, m.category) END AS provider
 		FROM notify.ready r
 		JOIN notify.message m ON m.id = r.message
 		JOIN notify._serving v ON v.channel = m.channel
@@ -426,13 +457,14 @@ DECLARE
 	offered bigint;
 BEGIN
 	FOR o IN
-		SELECT p.id, v.provider AS other
+		SELECT p.id, c.other
 		FROM notify._gates() g
 		JOIN notify.provider p ON p.id = g.provider AND p.enabled
-		JOIN notify._serving v ON v.channel = p.channel AND v.provider <> p.id
+		JOIN notify._serving v ON v.channel = p.channel AND p.id <> ALL (v.choices)
+		CROSS JOIN LATERAL unnest(v.choices) AS c (other)
 		WHERE g.probe_due
-		  AND NOT EXISTS (SELECT FROM notify.ready r WHERE r.lane BETWEEN p.id * 4 AND p.id * 4 + 3)
 	LOOP
+		CONTINUE WHEN EXISTS (SELECT FROM notify.ready r WHERE r.lane BETWEEN o.id * 4 AND o.id * 4 + 3);
 		FOR priority IN REVERSE 3 .. 0
 		LOOP
 			UPDATE notify.ready r

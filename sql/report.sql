@@ -137,7 +137,8 @@ SELECT p.name AS provider, p.channel, p.enabled, p.problem,
 	   coalesce(g.openings, 0) AS openings, g.why,
 	   (SELECT coalesce(sum(o.cost), 0) FROM notify.outcome o
 		WHERE o.provider = p.name AND o.at >= date_trunc('day', clock_timestamp(), 'UTC')
-		  AND o.message >= notify.time_id(clock_timestamp() - interval '4 days')) AS cost_today
+		  AND o.message >= notify.time_id(clock_timestamp() - interval '4 days')) AS cost_today,
+	   p.weight, p.concurrency, notify.now() + g.paused_for * interval '1 s' AS paused_until
 FROM notify.provider p
 LEFT JOIN notify.preset t ON t.name = p.preset
 CROSS JOIN LATERAL (SELECT coalesce(p.rate, t.rate) AS rate, coalesce(p.burst, greatest(coalesce(p.rate, t.rate), 1)) AS burst) AS r
@@ -161,6 +162,9 @@ COMMENT ON COLUMN notify.stat_provider.probe_at IS 'When it is tried again; NULL
 COMMENT ON COLUMN notify.stat_provider.openings IS 'How often it began to be left alone.';
 COMMENT ON COLUMN notify.stat_provider.why IS 'The answer because of which it is left alone; NULL: it is not.';
 COMMENT ON COLUMN notify.stat_provider.cost_today IS 'The sum of outcome.cost since midnight (UTC), of messages decided in the last four days. Reads the log of those days: leave the column out where it is not wanted.';
+COMMENT ON COLUMN notify.stat_provider.weight IS 'As in notify.provider.';
+COMMENT ON COLUMN notify.stat_provider.concurrency IS 'As in notify.provider: sending is never more.';
+COMMENT ON COLUMN notify.stat_provider.paused_until IS 'Until then nothing is begun, for it asked to be left alone (429 or the like, with Retry-After; 5 minutes at most); its messages stay with it. NULL: it did not.';
 COMMENT ON COLUMN notify.stat_provider.latency IS 'Median of the last thousand answers or so, in ms, rounded up to a power of two; NULL: there was none.';
 
 CREATE VIEW notify.stat_worker AS SELECT * FROM notify._workers();

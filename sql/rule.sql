@@ -47,16 +47,18 @@ CREATE TABLE notify.category (
 	description	text,
 	at_most_once boolean NOT NULL DEFAULT false,
 	ttl			interval CHECK (ttl > '0'),
-	channels	text[]
+	channels	text[],
+	cheapest	boolean NOT NULL DEFAULT false
 );
 
 COMMENT ON TABLE notify.category IS 'What a message is about.';
 COMMENT ON COLUMN notify.category.name IS 'Its name.';
 COMMENT ON COLUMN notify.category.class IS 'critical, transactional or marketing: the law and the defaults follow it.';
 COMMENT ON COLUMN notify.category.description IS 'For people.';
-COMMENT ON COLUMN notify.category.at_most_once IS 'True: a send whose outcome is unknown is not tried again but fails as ambiguous.';
+COMMENT ON COLUMN notify.category.at_most_once IS 'True: a send whose outcome is unknown is not tried again but fails as ambiguous; unless its provider drops what repeats our key (preset.idempotent): that one alone is tried again.';
 COMMENT ON COLUMN notify.category.ttl IS 'A message not sent this long after it was due expires. NULL: 3 days. rule.expires comes first.';
 COMMENT ON COLUMN notify.category.channels IS 'Channels used where the rule names none.';
+COMMENT ON COLUMN notify.category.cheapest IS 'Among providers of equal priority that can serve: the one of the lowest cost (provider.cost; without one last), and by weight only among equally cheap ones. False: by weight.';
 
 -- What is wrong with a category; NULL when nothing is.
 CREATE FUNCTION notify._category_fault(c notify.category) RETURNS text

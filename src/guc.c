@@ -85,7 +85,7 @@ static const IntegerSetting integers[] = {
 	&notify_nice, 10, 0, 19, PGC_SIGHUP, 0},
 	{"notify_pg.breaker_pause",
 		"Sets how long a provider that fails is left alone before it is tried again.",
-		"It doubles with each trial that fails, up to five minutes. Zero: it is never left alone.",
+		"It doubles with each trial that fails, up to five minutes. Zero: it is never left alone, not even when it asks for that (Retry-After).",
 	&notify_breaker_pause, 5000, 0, 60 * 60 * 1000, PGC_SIGHUP, GUC_UNIT_MS},
 	{"notify_pg.retention",
 		"Sets how long events, messages and outcomes are kept.",

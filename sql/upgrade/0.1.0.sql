@@ -85,3 +85,5 @@ ALTER TABLE notify.scheduled DROP CONSTRAINT scheduled_pkey;
 ALTER TABLE notify.scheduled ADD CONSTRAINT scheduled_pkey PRIMARY KEY (message, step);
 ALTER TABLE notify.template ADD COLUMN attachments jsonb CHECK (jsonb_typeof(attachments) = 'array');
 ALTER TABLE notify.template_version ADD COLUMN attachments jsonb;
+ALTER TABLE notify.category ADD COLUMN cheapest boolean NOT NULL DEFAULT false;
+ALTER TABLE notify.provider ADD COLUMN weight integer NOT NULL DEFAULT 1 CHECK (weight BETWEEN 0 AND 1000000);

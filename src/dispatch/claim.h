@@ -42,6 +42,7 @@ typedef struct Job
 	int64		begun_at;
 	int64		answered_at;
 	bool		exposed;		/* it went on the wire */
+	bool		begun;			/* it holds a place of its provider's gate */
 	bool		probe;			/* of its provider's breaker, not judged yet */
 	Transfer   *transfer;
 	SendResult	result;

@@ -21,6 +21,9 @@
 #define PAUSE_MOST	(300 * SECOND)
 #define WINDOW_LEAST 20			/* answers that say how large a share fails */
 #define LOOK_AGAIN	(SECOND / 4)
+#define TURN		(SECOND / 100)	/* between looks for a free place */
+#define TURN_KEPT	(SECOND / 10)	/* then who waited does not any more */
+#define PAUSE_WAITED SECOND		/* shorter pauses are waited for with messages at hand */
 
 /*
  * Tokens of so much of a lease are promised ahead.  A claim may take as many of
@@ -96,6 +99,8 @@ forget_mine(Gate *gate)
 	gate->sending[me] = 0;
 	if (gate->prober == me + 1)
 		gate->prober = 0;
+	if (gate->waiter == me + 1)
+		gate->waiter = 0;
 	SpinLockRelease(&gate->mutex);
 }
 
@@ -268,6 +273,8 @@ gate_room(Gate *gate, const GateRate *rate, int wanted, bool promise)
 	SpinLockAcquire(&gate->mutex);
 	if (gate->open && wanted > 0)
 		wanted = open_room(gate, now);
+	if (now < gate->paused_until)
+		wanted = 0;
 	if (rate->rate > 0 && wanted > 0)
 	{
 		free = free_tokens(gate, rate, now);
@@ -305,11 +312,12 @@ gate_room_in(Gate *gate, const GateRate *rate)
 		missing = worth(rate) - free_tokens(gate, rate, now);
 	if (gate->open && open_room(gate, now) == 0)
 		wait = Max(LOOK_AGAIN, gate->probe_at - now);
+	wait = Max(wait, gate->paused_until - now);
 	SpinLockRelease(&gate->mutex);
 	return Max(wait, time_for(missing, rate));
 }
 
-/* Under the gate's lock. */
+/* Under the gate's lock, as all up to gate_start(). */
 static void
 begin_probe(Gate *gate, int64 now)
 {
@@ -317,35 +325,91 @@ begin_probe(Gate *gate, int64 now)
 	gate->probe_until = now + notify_lease * SECOND;
 }
 
+/* May it be used at all?  0, or microseconds until it is looked at again. */
+static int64
+wait_for_health(Gate *gate, int64 now)
+{
+	if (gate->open && !gate_probe_due(gate, now))
+		return LOOK_AGAIN;
+	return Max(0, gate->paused_until - now);
+}
+
+/* Is there a place, and is it our turn? */
+static int64
+wait_for_place(Gate *gate, const GateRate *rate, int64 now)
+{
+	bool		others = gate->waiter != 0 && gate->waiter != me + 1 && now < gate->waiter_until;
+
+	if (rate->places == 0 || sum(gate->sending) + others < rate->places)
+		return 0;
+	if (!others)
+	{
+		gate->waiter = me + 1;
+		gate->waiter_until = now + TURN_KEPT;
+	}
+	return TURN;
+}
+
+static int64
+wait_for_token(Gate *gate, const GateRate *rate, int64 now)
+{
+	if (rate->rate <= 0)
+		return 0;
+	fill(gate, rate, now);
+	return gate->tokens >= 1 ? 0 : Max(1, time_for(1 - gate->tokens, rate));
+}
+
+static void
+take_place(Gate *gate, const GateRate *rate, int64 now)
+{
+	if (rate->rate > 0)
+		gate->tokens -= 1;
+	if (gate->waiter == me + 1)
+		gate->waiter = 0;
+	gate->sending[me]++;
+	add_promise(gate, -1);
+}
+
 int64
 gate_start(Gate *gate, const GateRate *rate, bool *probe)
 {
 	int64		now = gate_now();
-	double		missing = 0;
+	int64		wait;
 
 	*probe = false;
 	SpinLockAcquire(&gate->mutex);
-	if (gate->open && !gate_probe_due(gate, now))
+	wait = wait_for_health(gate, now);
+	if (wait == 0)
+		wait = wait_for_place(gate, rate, now);
+	if (wait == 0)
+		wait = wait_for_token(gate, rate, now);
+	if (wait == 0)
 	{
-		SpinLockRelease(&gate->mutex);
-		return LOOK_AGAIN;
-	}
-	if (rate->rate > 0)
-	{
-		fill(gate, rate, now);
-		missing = 1 - gate->tokens;
-		if (missing <= 0)
-			gate->tokens -= 1;
-	}
-	if (missing <= 0)
-		add_promise(gate, -1);
-	if (missing <= 0 && gate->open)
-	{
-		begin_probe(gate, now);
-		*probe = true;
+		take_place(gate, rate, now);
+		*probe = gate->open;
+		if (gate->open)
+			begin_probe(gate, now);
 	}
 	SpinLockRelease(&gate->mutex);
-	return missing <= 0 ? 0 : Max(1, time_for(missing, rate));
+	return wait;
+}
+
+/* ---------------------------------------------------------------- pauses --- */
+
+/* The setting that says whether providers are left alone is for this, too. */
+bool
+gate_pause(Gate *gate, int64 pause)
+{
+	int64		now = gate_now();
+	bool		begun = false;
+
+	if (notify_breaker_pause == 0)
+		return false;
+	SpinLockAcquire(&gate->mutex);
+	begun = now >= gate->paused_until;
+	gate->paused_until = Max(gate->paused_until, now + Min(pause, PAUSE_MOST));
+	SpinLockRelease(&gate->mutex);
+	return begun;
 }
 
 /* --------------------------------------------------------------- breaker --- */
@@ -357,7 +421,8 @@ gate_shut(Gate *gate)
 	bool		shut;
 
 	SpinLockAcquire(&gate->mutex);
-	shut = gate->open && now < gate->probe_at && !probe_under_way(gate, now);
+	shut = gate->paused_until - now > PAUSE_WAITED ||
+		(gate->open && now < gate->probe_at && !probe_under_way(gate, now));
 	SpinLockRelease(&gate->mutex);
 	return shut;
 }
@@ -444,6 +509,7 @@ gate_reset(Gate *gate)
 {
 	SpinLockAcquire(&gate->mutex);
 	unshut(gate);
+	gate->paused_until = 0;
 	SpinLockRelease(&gate->mutex);
 }
 
@@ -484,14 +550,6 @@ gates_any_probe_due(void)
 }
 
 /* ------------------------------------------------------------- transfers --- */
-
-void
-gate_began(Gate *gate)
-{
-	SpinLockAcquire(&gate->mutex);
-	gate->sending[me]++;
-	SpinLockRelease(&gate->mutex);
-}
 
 /* Under the gate's lock. */
 static void

@@ -9,6 +9,15 @@
  * while their leases run, a claim is promised tokens before it is made: those
  * there are and those of the next moment, less what was promised to others.
  *
+ * A provider's concurrency is kept the same way: who begins a message takes one
+ * of its places, and gives it back when the message is answered or could not be
+ * put on the wire.  Who finds none free waits for a turn: the next place that
+ * gets free is kept for the first that waits, for a moment, or the one that had
+ * it would have it again each time.
+ *
+ * A provider that says for how long to leave it alone (429, Retry-After) is
+ * paused for that long, PAUSE_MOST at most; its messages stay with it.
+ *
  * The breaker opens after GATE_FAILURES faults of the provider in a row, when
  * more than half of the last 20 to 40 answers were such, or when it refuses our
  * credentials.  While it is open nothing is claimed for the provider and what
@@ -57,7 +66,10 @@ typedef struct Gate
 	double		tokens;
 	int64		filled_at;		/* gate_now() */
 	uint16		promised[GATE_DISPATCHERS]; /* claimed, or about to be, and not begun */
-	uint16		sending[GATE_DISPATCHERS];
+	uint16		sending[GATE_DISPATCHERS];	/* begun and not ended */
+	int			waiter;			/* the dispatcher that gets the next place, from 1; 0: none */
+	int64		waiter_until;	/* these two: gate_now() */
+	int64		paused_until;
 	int64		sent;
 	int64		failed;
 	uint32		latency[GATE_LATENCIES];	/* halved now and then, so it is of late */
@@ -74,11 +86,12 @@ typedef struct Gate
 	char		why[GATE_WHY];	/* it opened, or stayed open */
 } Gate;
 
-/* How fast a provider may be used. */
+/* How much a provider may be used, by all dispatchers together. */
 typedef struct GateRate
 {
 	double		rate;			/* messages a second; 0: no limit */
 	double		burst;			/* at once, after a rest; at least 1 */
+	int			places;			/* messages at a time; 0: no limit */
 } GateRate;
 
 /* While preloading. */
@@ -106,7 +119,10 @@ extern int64 gate_room_in(Gate *gate, const GateRate *rate);
 /* Begin one that was promised, perhaps as the probe: 0, or microseconds to wait. */
 extern int64 gate_start(Gate *gate, const GateRate *rate, bool *probe);
 
-/* Open, and no probe is due or under way: what waits for it should not. */
+/* It asked to be left alone for so many microseconds; false: it is already, or is not to be. */
+extern bool gate_pause(Gate *gate, int64 pause);
+
+/* Paused for more than a moment, or open with no probe due or under way: what waits for it should not. */
 extern bool gate_shut(Gate *gate);
 
 /* What an answer says; true when that opened or closed it. */
@@ -120,8 +136,7 @@ extern bool gates_any_open(void);
 extern bool gates_any_probe_due(void);
 extern bool gate_probe_due(const Gate *copy, int64 now);
 
-/* It went on the wire; it came back, or was abandoned (latency -1). */
-extern void gate_began(Gate *gate);
+/* What was begun came back, or did not go on the wire or was abandoned (latency -1). */
 extern void gate_ended(Gate *gate, bool ok, int64 latency_ms);
 
 /* For notify._gates(): consistent copies of this database's gates. */

@@ -18,6 +18,7 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
+#include "channel/settings.h"
 #include "dispatch/claim.h"
 #include "dispatch/outlet.h"
 #include "guc.h"
@@ -125,6 +126,14 @@ new_outlet(void)
 	return outlet;
 }
 
+static bool
+is_idempotent(Jsonb *preset)
+{
+	JsonbValue *value = json_find(&preset->root, "idempotent");
+
+	return value && value->type == jbvBool && value->val.boolean;
+}
+
 /* Columns: id, name, preset, settings, concurrency, inbox, rate, burst */
 static void
 read_outlet(HeapTuple tuple, TupleDesc desc)
@@ -146,6 +155,8 @@ read_outlet(HeapTuple tuple, TupleDesc desc)
 	outlet->rate_limit.rate = isnull ? 0 : DatumGetFloat8(datum);
 	datum = SPI_getbinval(tuple, desc, 8, &isnull);
 	outlet->rate_limit.burst = isnull ? 1 : DatumGetFloat8(datum);
+	outlet->rate_limit.places = outlet->concurrency;
+	outlet->idempotent = is_idempotent(outlet->preset);
 	outlet->rate_since = ticks_us();
 	MemoryContextSwitchTo(caller);
 }
@@ -597,6 +608,7 @@ outlets_next(int capacity)
 			Job		   *job = dlist_container(Job, node, dlist_pop_head_node(&best->queue[priority]));
 
 			best->queued--;
+			job->begun = best->gate != NULL;
 			job->probe = probe;
 			return job;
 		}
@@ -715,7 +727,12 @@ void
 outlet_began(Outlet *outlet)
 {
 	outlet->sending++;
-	gate_began(outlet->gate);
+}
+
+void
+outlet_not_begun(Outlet *outlet)
+{
+	gate_ended(outlet->gate, false, -1);
 }
 
 /* Not what is said of one recipient or one message */
@@ -737,6 +754,11 @@ outlet_judge(Outlet *outlet, const SendResult *result, bool probe)
 {
 	GateVerdict said = verdict(result);
 
+	if (result->class == SEND_DEFER && result->retry_after > 0 && !result->neutral &&
+		gate_pause(outlet->gate, result->retry_after * 1000))
+		ereport(LOG,
+				(errmsg("provider \"%s\" asks to be left alone for " INT64_FORMAT " ms",
+						outlet->name, result->retry_after)));
 	if (!gate_judge(outlet->gate, said, probe, result->detail))
 		return;
 	news = true;
@@ -779,6 +801,8 @@ outlet_finished(Outlet *outlet, const SendResult *result, int64 latency_ms)
 
 	outlet->sending--;
 	gate_ended(outlet->gate, result->class == SEND_OK, latency_ms);
+	if (outlet->rate_limit.places > 0)
+		outlet->start_at = 0;	/* there may be a place now */
 	outlet->finished++;
 	if (elapsed >= RATE_WINDOW_US)
 	{

@@ -32,7 +32,8 @@ typedef struct Outlet
 	char	   *problem;		/* why it could not be opened, or NULL */
 	int			problem_told;	/* to notify.provider: see outlet.c */
 	bool		retired;
-	int			concurrency;	/* 0: the default */
+	bool		idempotent;		/* the provider drops what repeats our key */
+	int			concurrency;	/* of all dispatchers together; 0: the default, of each */
 	GateRate	rate_limit;
 	Gate	   *gate;			/* shared with other dispatchers; NULL for the inbox */
 	bool		starved;		/* the last claim was held down by the gate */
@@ -97,8 +98,9 @@ typedef enum Hunger
 
 extern Hunger outlets_hunger(int capacity);
 
-/* A transfer is put on the wire. */
+/* A transfer is put on the wire; a message that was begun is not. */
 extern void outlet_began(Outlet *outlet);
+extern void outlet_not_begun(Outlet *outlet);
 
 /* It ended; true when a claim held down by this outlet may now get more. */
 extern bool outlet_finished(Outlet *outlet, const SendResult *result, int64 latency_ms);

@@ -154,6 +154,13 @@ forbid_repeat(SendResult *result)
 	set_detail(result, "ambiguous: ", detail);
 }
 
+/* A provider that drops repeats may be asked again, and no other. */
+static bool
+must_not_repeat(const Job *job)
+{
+	return job->letter.at_most_once && !job->outlet->idempotent;
+}
+
 /* What it took on the wire is not held until it is settled. */
 static void
 drop_wire(Job *job)
@@ -175,12 +182,14 @@ answer(Job *job)
 	SendResult *result = &job->result;
 	BackoffLimit limit = {job->max_attempts, job->expires_at, notify_now()};
 
-	if (job->letter.at_most_once && result->ambiguous && result->class != SEND_OK)
+	if (must_not_repeat(job) && result->ambiguous && result->class != SEND_OK)
 		forbid_repeat(result);
 	job->retry_ms = may_retry(result->class) ?
 		backoff_ms(job->letter.attempt, result->retry_after, &limit) : -1;
 	if (job->probe)
 		outlet_probe_void(job->outlet);
+	if (job->begun)
+		outlet_not_begun(job->outlet);
 	drop_wire(job);
 	job->answered_at = ticks_us();
 	dlist_push_tail(&answered, &job->node);
@@ -420,6 +429,7 @@ finish(CURL *easy, CURLcode code)
 	job->transfer = NULL;
 	dlist_delete(&job->node);
 	in_flight--;
+	job->begun = false;
 	if (outlet_finished(job->outlet, &job->result, (ticks_us() - job->begun_at) / 1000))
 		made_room = true;
 	judge(job);
@@ -523,8 +533,9 @@ send_abandon(void)
 		job->transfer = NULL;
 		in_flight--;
 		outlet_abandoned(job->outlet);
+		job->begun = false;
 		drop_wire(job);
-		if (job->letter.at_most_once)
+		if (must_not_repeat(job))
 			answer_with(job, SEND_PERMANENT_MESSAGE,
 						"ambiguous: the dispatcher stopped while it was being sent");
 		else

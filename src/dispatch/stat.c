@@ -12,7 +12,7 @@
 
 #include "dispatch/gate.h"
 
-#define COLUMNS		14
+#define COLUMNS		15
 
 static int
 sum(const uint16 *numbers)
@@ -67,6 +67,8 @@ put_gate(ReturnSetInfo *rsinfo, const Gate *gate)
 	values[12] = Int64GetDatum(gate->openings);
 	values[13] = CStringGetTextDatum(gate->why);
 	nulls[10] = nulls[11] = nulls[13] = !gate->open;
+	values[14] = Float8GetDatum((gate->paused_until - now) / 1e6);
+	nulls[14] = gate->paused_until <= now;
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
 
