@@ -74,7 +74,10 @@ GRANT EXECUTE ON FUNCTION notify.status(), notify.explain(bigint), notify.explai
 	notify._workers(), notify._preloaded(), notify._gates() TO notify_report;
 
 GRANT SELECT ON notify.recipient_source, notify.recipient_problem, notify.erasure TO notify_report;
-GRANT SELECT ON notify.receipt_waiting, notify.unclassified TO notify_report, notify_admin;
+GRANT SELECT ON notify.receipt_waiting, notify.receipt_dropped, notify.unclassified TO notify_report, notify_admin;
+GRANT DELETE ON notify.receipt_dropped, notify.unclassified TO notify_admin;
+GRANT SELECT, INSERT, UPDATE ON notify.unclassified TO notify_worker;
+GRANT EXECUTE ON FUNCTION notify._count_unclassified(text, text, bigint, text) TO notify_worker;
 
 -- What dumping and restoring takes, of an owner who is no superuser too
 GRANT SELECT, UPDATE ON SEQUENCE notify.rule_id_seq, notify.rule_version_id_seq, notify.template_version_id_seq,

@@ -6,7 +6,8 @@
  * return path; the provider's preset says how it is signed and what it means
  * (preset.receipt). What is said of a message becomes a row of notify.outcome
  * without an attempt, its kind in reason: so the same report a second time is
- * seen there and changes nothing. What failed stays failed. A report that
+ * seen there and changes nothing. What failed stays failed. One that it was
+ * delivered stops what was to be sent again after an answer that never came. A report that
  * overtakes the settling of its message, or comes for one not known yet, waits
  * in notify.receipt_waiting for the planner's upkeep.
  */
@@ -26,29 +27,125 @@ CREATE TABLE notify.receipt_waiting (
 	kind		text NOT NULL,
 	entry		jsonb NOT NULL,
 	at			timestamptz NOT NULL DEFAULT clock_timestamp(),
+	next_at		timestamptz NOT NULL DEFAULT clock_timestamp(),
 	UNIQUE (provider, about, kind)
 );
 
-COMMENT ON TABLE notify.receipt_waiting IS 'Reports about messages that are not known or not settled yet. The planner tries them once a minute for a day.';
+CREATE INDEX receipt_waiting_next_at ON notify.receipt_waiting (next_at);
+
 COMMENT ON COLUMN notify.receipt_waiting.id IS 'In the order they came.';
 COMMENT ON COLUMN notify.receipt_waiting.provider IS 'notify.provider.name.';
 COMMENT ON COLUMN notify.receipt_waiting.about IS 'The message''s id, or the provider''s reference.';
 COMMENT ON COLUMN notify.receipt_waiting.kind IS 'As notify.receipt() gives it.';
 COMMENT ON COLUMN notify.receipt_waiting.entry IS 'What it says: message, reference, address, code, detail.';
 COMMENT ON COLUMN notify.receipt_waiting.at IS 'When it came.';
+COMMENT ON COLUMN notify.receipt_waiting.next_at IS 'When it is tried again: after a minute, then ever later, so that those nobody knows do not hold up others.';
 
-CREATE TABLE notify.unclassified (
+COMMENT ON TABLE notify.receipt_waiting IS 'Reports about messages that are not known or not settled yet. The planner tries them, ever less often, for a day. About 100,000 are kept: then the oldest make room (notify.receipt_dropped).';
+
+CREATE TABLE notify.receipt_dropped (
 	provider	text PRIMARY KEY,
 	count		bigint NOT NULL,
-	last_at		timestamptz NOT NULL,
-	sample		text NOT NULL
+	last_at		timestamptz NOT NULL
 );
 
-COMMENT ON TABLE notify.unclassified IS 'Reports that no kind of their preset''s receipt map fits, so that the map can grow. Answers to requests that were not understood are rows of notify.outcome whose detail begins so.';
+COMMENT ON TABLE notify.receipt_dropped IS 'Reports that waited in notify.receipt_waiting and made room for newer ones: more came about unknown messages than are kept. Delete a row to begin anew.';
+COMMENT ON COLUMN notify.receipt_dropped.provider IS 'notify.provider.name.';
+COMMENT ON COLUMN notify.receipt_dropped.count IS 'How many.';
+COMMENT ON COLUMN notify.receipt_dropped.last_at IS 'When the last was dropped.';
+
+CREATE TABLE notify.unclassified (
+	provider	text NOT NULL,
+	what		text NOT NULL CHECK (what IN ('receipt', 'answer')),
+	count		bigint NOT NULL,
+	last_at		timestamptz NOT NULL,
+	sample		text NOT NULL,
+	PRIMARY KEY (provider, what)
+);
+
+COMMENT ON TABLE notify.unclassified IS 'What providers said and nobody understood, so that the preset''s maps can grow: reports that no kind of the receipt map fits, and answers to requests that neither success nor errors names. Delete a row to begin anew.';
 COMMENT ON COLUMN notify.unclassified.provider IS 'notify.provider.name.';
+COMMENT ON COLUMN notify.unclassified.what IS 'receipt, or answer: its message was tried again, and its outcome''s detail begins with "not understood".';
 COMMENT ON COLUMN notify.unclassified.count IS 'How many.';
-COMMENT ON COLUMN notify.unclassified.last_at IS 'When the last came.';
-COMMENT ON COLUMN notify.unclassified.sample IS 'The last one, at most 1,000 characters.';
+COMMENT ON COLUMN notify.unclassified.last_at IS 'When the last came; of answers, to the second.';
+COMMENT ON COLUMN notify.unclassified.sample IS 'The last one: of a report at most 1,000 characters; of an answer its status and the first 8 KB of its body, in one line, secrets of the provider''s settings starred.';
+
+CREATE FUNCTION notify._count_unclassified(provider text, what text, many bigint, sample text) RETURNS void
+LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+AS $$
+	INSERT INTO notify.unclassified AS u (provider, what, count, last_at, sample)
+	VALUES (provider, what, many, clock_timestamp(), sample)
+	ON CONFLICT ON CONSTRAINT unclassified_pkey DO UPDATE
+		SET count = u.count + excluded.count, last_at = excluded.last_at, sample = excluded.sample;
+$$;
+
+COMMENT ON FUNCTION notify._count_unclassified(text, text, bigint, text) IS 'Adds to notify.unclassified. Internal.';
+
+/*
+ * Keeps a report for later. Whoever floods us with reports about messages there never
+ * were pushes out the oldest, and no more than 100,000 ids are spanned.
+ */
+CREATE FUNCTION notify._keep_receipt(provider text, about text, kind text, entry jsonb) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+AS $$
+DECLARE
+	most constant bigint := 100000;
+	kept bigint;
+BEGIN
+	IF EXISTS (SELECT FROM notify.receipt_waiting w
+			   WHERE w.provider = _keep_receipt.provider AND w.about = _keep_receipt.about AND w.kind = _keep_receipt.kind) THEN
+		RETURN;				-- and no id is used up
+	END IF;
+	INSERT INTO notify.receipt_waiting (provider, about, kind, entry)
+	VALUES (_keep_receipt.provider, _keep_receipt.about, _keep_receipt.kind, _keep_receipt.entry)
+	ON CONFLICT ON CONSTRAINT receipt_waiting_provider_about_kind_key DO NOTHING
+	RETURNING id INTO kept;
+	IF kept - most < (SELECT w.id FROM notify.receipt_waiting w ORDER BY w.id LIMIT 1) THEN
+		RETURN;
+	END IF;
+	WITH dropped AS (
+		DELETE FROM notify.receipt_waiting w
+		WHERE w.id = ANY (ARRAY(SELECT o.id FROM notify.receipt_waiting o WHERE o.id <= kept - most
+								ORDER BY o.id LIMIT 1000 FOR UPDATE SKIP LOCKED))
+		RETURNING w.provider
+	)
+	INSERT INTO notify.receipt_dropped AS r (provider, count, last_at)
+	SELECT d.provider, count(*), clock_timestamp() FROM dropped d GROUP BY 1 ORDER BY 1
+	ON CONFLICT ON CONSTRAINT receipt_dropped_pkey DO UPDATE SET count = r.count + excluded.count, last_at = excluded.last_at;
+END
+$$;
+
+COMMENT ON FUNCTION notify._keep_receipt(text, text, text, jsonb) IS
+'Puts a report into notify.receipt_waiting; when it is full the oldest are dropped and counted. Internal.';
+
+/*
+ * It arrived: what was to be sent again is not. False while a dispatcher has it. A
+ * message that never went is none a provider can have delivered, whatever it says.
+ */
+CREATE FUNCTION notify._stop_retry(stopped bigint) RETURNS boolean
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+AS $$
+BEGIN
+	-- In the order the planner moves it, or it would be overtaken.
+	DELETE FROM notify.scheduled s WHERE s.message = stopped AND s.step = 0 AND s.attempts > 0;
+	IF FOUND THEN
+		RETURN true;
+	END IF;
+	DELETE FROM notify.ready r
+	WHERE r.ctid = ANY (ARRAY(SELECT q.ctid FROM notify.ready q
+							  WHERE q.message = stopped AND q.owner IS NULL AND q.attempts > 0 FOR UPDATE SKIP LOCKED));
+	RETURN FOUND;
+END
+$$;
+
+COMMENT ON FUNCTION notify._stop_retry(bigint) IS
+'Takes a message that was tried before, and waits to be tried again, out of the queue; true when it did. Internal.';
 
 CREATE FUNCTION notify._read_report(mail bytea) RETURNS jsonb
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'notify_read_report';
@@ -277,6 +374,7 @@ DECLARE
 	m notify.message;
 	last text;
 	said text[];
+	stopped boolean := false;
 BEGIN
 	SELECT * INTO p FROM notify.provider x WHERE x.name = _apply_receipt.provider;
 	message := notify._reported_message(provider, entry);
@@ -296,6 +394,9 @@ BEGIN
 	SELECT * INTO m FROM notify.message x WHERE x.id = message;
 	SELECT o.verdict INTO last FROM notify.outcome o WHERE o.message = m.id ORDER BY o.at DESC LIMIT 1;
 	said := ARRAY(SELECT o.reason FROM notify.outcome o WHERE o.message = m.id AND o.attempt IS NULL AND o.class IS NOT NULL);
+	IF last = 'retrying' AND kind = 'delivered' AND NOT code = ANY (said) THEN
+		stopped := notify._stop_retry(m.id);
+	END IF;
 	IF last IS NULL OR EXISTS (SELECT FROM notify.ready r WHERE r.message = m.id) OR EXISTS (SELECT FROM notify.scheduled s WHERE s.message = m.id AND s.step = 0) THEN
 		state := 'waiting';
 	ELSIF code = ANY (said) THEN
@@ -307,7 +408,9 @@ BEGIN
 		INSERT INTO notify.outcome (message, verdict, provider, class, reason, detail, reference)
 		VALUES (m.id, CASE WHEN kind IN ('failed', 'bounced', 'refused') OR last = 'failed' AND said && ARRAY['undelivered', 'bounced', 'refused'] THEN 'failed' ELSE 'delivered' END,
 				p.name, CASE kind WHEN 'bounced' THEN 'permanent_recipient' WHEN 'failed' THEN 'permanent_message' WHEN 'refused' THEN 'auth' ELSE 'ok' END, code,
-				CASE WHEN m.recipient IS NOT NULL THEN concat_ws(': ', entry ->> 'code', entry ->> 'detail') END, entry ->> 'reference');
+				CASE WHEN m.recipient IS NOT NULL THEN
+					nullif(concat_ws(': ', entry ->> 'code', entry ->> 'detail', CASE WHEN stopped THEN 'it was to be sent again and is not' END), '') END,
+				entry ->> 'reference');
 		PERFORM notify._heed(kind, m, m.channel, m.address);
 		IF kind = 'refused' THEN
 			UPDATE notify.provider x SET problem = coalesce(nullif(concat_ws(': ', entry ->> 'code', entry ->> 'detail'), ''), 'refused, says a report')
@@ -329,12 +432,15 @@ DECLARE
 	done integer := 0;
 BEGIN
 	DELETE FROM notify.receipt_waiting r WHERE r.at < clock_timestamp() - interval '1 day';
-	FOR w IN SELECT * FROM notify.receipt_waiting ORDER BY id LIMIT 1000 FOR UPDATE SKIP LOCKED
+	FOR w IN SELECT * FROM notify.receipt_waiting r WHERE r.next_at <= clock_timestamp() ORDER BY r.next_at LIMIT 1000 FOR UPDATE SKIP LOCKED
 	LOOP
 		what := notify._apply_receipt(w.provider, w.entry);
 		IF what.state NOT IN ('waiting', 'unknown_message') THEN
 			DELETE FROM notify.receipt_waiting r WHERE r.id = w.id;
 			done := done + 1;
+		ELSE
+			UPDATE notify.receipt_waiting r SET next_at = clock_timestamp() + greatest(clock_timestamp() - r.at, interval '30 s')
+			WHERE r.id = w.id;
 		END IF;
 	END LOOP;
 	RETURN done;
@@ -422,23 +528,15 @@ BEGIN
 		IF entry IS NOT NULL THEN
 			SELECT a.message, a.state INTO message, state FROM notify._apply_receipt(p.name, entry) AS a;
 		ELSE
-			INSERT INTO notify.unclassified AS u (provider, count, last_at, sample)
-			VALUES (p.name, 1, clock_timestamp(), left(item::text, 1000))
-			ON CONFLICT ON CONSTRAINT unclassified_pkey DO UPDATE
-				SET count = u.count + 1, last_at = excluded.last_at, sample = excluded.sample;
+			PERFORM notify._count_unclassified(p.name, 'receipt', 1, left(item::text, 1000));
 		END IF;
 		IF state IN ('waiting', 'unknown_message') AND entry ?| ARRAY['message', 'reference'] THEN
-			INSERT INTO notify.receipt_waiting (provider, about, kind, entry)
-			VALUES (p.name, coalesce(message::text, entry ->> 'message', entry ->> 'reference'), receipt.kind, entry)
-			ON CONFLICT ON CONSTRAINT receipt_waiting_provider_about_kind_key DO NOTHING;
+			PERFORM notify._keep_receipt(p.name, coalesce(message::text, entry ->> 'message', entry ->> 'reference'), receipt.kind, entry);
 		END IF;
 		RETURN NEXT;
 	END LOOP;
 	IF NOT said THEN
-		INSERT INTO notify.unclassified AS u (provider, count, last_at, sample)
-		VALUES (p.name, 1, clock_timestamp(), left(encode(substr(payload, 1, 1000), 'escape'), 1000))
-		ON CONFLICT ON CONSTRAINT unclassified_pkey DO UPDATE
-			SET count = u.count + 1, last_at = excluded.last_at, sample = excluded.sample;
+		PERFORM notify._count_unclassified(p.name, 'receipt', 1, left(encode(substr(payload, 1, 1000), 'escape'), 1000));
 		message := NULL;
 		kind := 'unclassified';
 		state := 'ignored';
@@ -448,7 +546,7 @@ END
 $$;
 
 COMMENT ON FUNCTION notify.receipt(text, bytea, jsonb) IS
-'Takes what a provider sent to the app''s web hook, or a mail that came to a return path, byte for byte, with its headers ("url" among them: where it was posted), and does what it says: a row for each report. kind: delivered, failed, bounced (the address is invalid now), refused (the provider has a problem now), complained or stopped (the address is suppressed), resumed, unsubscribed, ignored; unclassified is counted in notify.unclassified. state: applied; repeated, it was said before; waiting or unknown_message: tried again for a day; ignored. 28000 when the signature is wrong, 55000 when it cannot be checked, 54000 over 1 MB.';
+'Takes what a provider sent to the app''s web hook, or a mail that came to a return path, byte for byte, with its headers ("url" among them: where it was posted), and does what it says: a row for each report. kind: delivered, failed, bounced (the address is invalid now), refused (the provider has a problem now), complained or stopped (the address is suppressed), resumed, unsubscribed, ignored; unclassified is counted in notify.unclassified. delivered also stops a message that was to be sent again. state: applied; repeated, it was said before; waiting or unknown_message: tried again for a day; ignored. 28000 when the signature is wrong, 55000 when it cannot be checked, 54000 over 1 MB.';
 
 CREATE FUNCTION notify.receipt(provider text, payload text, headers jsonb DEFAULT '{}')
 RETURNS TABLE (message bigint, kind text, state text)

@@ -361,6 +361,10 @@ AS $$
 		SELECT 5, format('provider %s is left alone since %s: %s', s.provider, to_char(s.open_since, 'HH24:MI:SS'), s.why)
 		FROM notify.stat_provider s WHERE s.enabled AND s.open_since IS NOT NULL AND s.problem IS NULL
 		UNION ALL
+		SELECT 6, format('provider %s: %s reports about messages that are not known were dropped to make room, the last at %s; see notify.receipt_dropped.',
+						 d.provider, d.count, to_char(d.last_at, 'HH24:MI:SS'))
+		FROM notify.receipt_dropped d WHERE d.last_at > clock_timestamp() - interval '1 hour'
+		UNION ALL
 		SELECT 6, format('rule %s: %s', r.name, r.problem) FROM notify.rule r WHERE r.problem IS NOT NULL
 		UNION ALL
 		SELECT 7, format('source %s: %s', s.relation, s.problem) FROM notify.source s WHERE s.problem IS NOT NULL

@@ -335,6 +335,13 @@ provider_state(const Provider *provider, SendResult *why)
 	return state;
 }
 
+int64
+provider_riddles(const Provider *provider, const char **last)
+{
+	*last = provider->riddle;
+	return provider->riddles;
+}
+
 /* Its handle is not used again: an errand sets it up in ways of its own. */
 static pg_noinline Transfer *
 prepare_errand(Provider *provider, MemoryContext cxt)

@@ -114,6 +114,12 @@ typedef enum ProviderState
 /* When refused, *why (if given) is the answer to any letter. */
 extern ProviderState provider_state(const Provider *provider, SendResult *why);
 
+/*
+ * How many answers were not understood, and the last one: bounded, clean, without
+ * secrets.
+ */
+extern int64 provider_riddles(const Provider *provider, const char **last);
+
 /* NULL when it cannot be begun; the provider is in state PROVIDER_REFUSED then */
 extern Transfer *errand_begin(Provider *provider);
 extern bool transfer_is_errand(const Transfer *transfer);

@@ -605,9 +605,23 @@ http_finish(Transfer *transfer)
 
 /* --------------------------------------------------------------- classes --- */
 
+/* The beginning of a secret at the end of what was kept */
+static void
+redact_end(const char *secret, char *text, size_t length)
+{
+	size_t		shown;
+
+	for (shown = Min(strlen(secret) - 1, length); shown > 0; shown--)
+		if (memcmp(text + length - shown, secret, shown) == 0)
+		{
+			memset(text + length - shown, '*', shown);
+			return;
+		}
+}
+
 /* Services repeat what they were sent; secrets do not get into the log. */
 static void
-redact(const HttpConfig *config, char *text)
+redact(const HttpConfig *config, char *text, size_t length)
 {
 	int			i;
 
@@ -621,7 +635,18 @@ redact(const HttpConfig *config, char *text)
 			memset(at, '*', strlen(secret));
 			at += strlen(secret);
 		}
+		if (length == REPLY_KEPT)
+			redact_end(secret, text, length);
 	}
+}
+
+/* Kept whole, as far as it was: whoever mends the map wants to see it.  It is redacted. */
+static void
+note_riddle(Provider *provider, const Reply *reply, int status)
+{
+	provider->riddles++;
+	snprintf(provider->riddle, RIDDLE_KEPT, "HTTP %d: ", status);
+	append_clean(provider->riddle, RIDDLE_KEPT, reply->text, reply->length);
 }
 
 static void
@@ -638,10 +663,12 @@ describe_status(Transfer *transfer, CURLcode code, bool understood, SendResult *
 		note = " (redirects are not followed)";
 	if (result->class == SEND_OK && *note == '\0')
 		return;
-	redact(transfer->provider->config, reply->text);
+	redact(transfer->provider->config, reply->text, reply->length);
 	snprintf(result->detail, sizeof(result->detail), "%sHTTP %d%s%s",
 			 understood ? "" : "not understood: ", result->code, note, reply->length ? ": " : "");
 	append_clean(result->detail, sizeof(result->detail), reply->text, reply->length);
+	if (!understood)
+		note_riddle(transfer->provider, reply, result->code);
 }
 
 /* Did any answer come?  Sets code; if not, says what became of the request. */

@@ -18,6 +18,7 @@
 #include "net/wire.h"
 
 #define REPLY_KEPT 8192			/* bytes of an answer kept for a look */
+#define RIDDLE_KEPT (REPLY_KEPT + 64)	/* with its status */
 #define REPLY_LIMIT (1024 * 1024)	/* an answer longer than this is cut off */
 
 /* The part of a conversation an SMTP reply belongs to */
@@ -83,6 +84,8 @@ struct Provider
 	int			idle_count;
 	int			busy_count;
 	bool		closed;
+	int64		riddles;		/* answers that were not understood */
+	char		riddle[RIDDLE_KEPT];	/* the last one */
 };
 
 struct Transfer

@@ -21,6 +21,7 @@
 #include "channel/settings.h"
 #include "dispatch/claim.h"
 #include "dispatch/outlet.h"
+#include "dispatch/settle.h"
 #include "guc.h"
 #include "ticks.h"
 
@@ -187,6 +188,35 @@ tell_problem(Outlet *outlet)
 	outlet->problem_told = PROBLEM_TELLING;
 }
 
+static bool
+has_untold_riddles(const Outlet *outlet)
+{
+	const char *last;
+
+	return outlet->provider && provider_riddles(outlet->provider, &last) != outlet->riddles_told;
+}
+
+/* Put answers nobody understood where whoever writes the preset looks. */
+static void
+tell_riddles(Outlet *outlet)
+{
+	static SPIPlanPtr plan = NULL;
+	Oid			types[] = {TEXTOID, INT8OID, TEXTOID};
+	Datum		values[3];
+	const char *last;
+	int64		count = outlet->provider ? provider_riddles(outlet->provider, &last) : 0;
+
+	outlet->riddles_telling = count;
+	if (count == outlet->riddles_told)
+		return;
+	values[0] = CStringGetTextDatum(outlet->name);
+	values[1] = Int64GetDatum(count - outlet->riddles_told);
+	values[2] = foreign_text(pstrdup(last));
+	kept_plan(&plan, "SELECT notify._count_unclassified($1, 'answer', $2, $3)", 3, types);
+	if (SPI_execute_plan(plan, values, NULL, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "notify._count_unclassified() failed");
+}
+
 void
 outlets_refresh(void)
 {
@@ -199,6 +229,7 @@ outlets_refresh(void)
 
 		if (outlet->problem && outlet->problem_told != PROBLEM_TOLD)
 			tell_problem(outlet);
+		tell_riddles(outlet);
 	}
 	pending_version = read_version();
 	if (have_version && pending_version == version)
@@ -316,6 +347,7 @@ outlets_open(void)
 
 		if (outlet->problem_told == PROBLEM_TELLING)
 			outlet->problem_told = PROBLEM_TOLD;
+		outlet->riddles_told = outlet->riddles_telling;
 	}
 	if (!have_pending)
 		return false;
@@ -346,7 +378,8 @@ outlets_sweep(void)
 	{
 		Outlet	   *outlet = dlist_container(Outlet, node, iter.cur);
 
-		if (outlet->retired && outlet->jobs == 0 && outlet->errand == NULL)
+		if (outlet->retired && outlet->jobs == 0 && outlet->errand == NULL &&
+			!has_untold_riddles(outlet))
 			outlet_delete(outlet);
 	}
 }

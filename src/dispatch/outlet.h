@@ -31,6 +31,8 @@ typedef struct Outlet
 	bool		inbox;
 	char	   *problem;		/* why it could not be opened, or NULL */
 	int			problem_told;	/* to notify.provider: see outlet.c */
+	int64		riddles_told;	/* to notify.unclassified */
+	int64		riddles_telling;
 	bool		retired;
 	bool		idempotent;		/* the provider drops what repeats our key */
 	int			concurrency;	/* of all dispatchers together; 0: the default, of each */

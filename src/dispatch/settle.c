@@ -78,7 +78,7 @@ settle_take_one(Settlement *settlement, Job *job)
 }
 
 /* Providers answer in UTF-8; elsewhere only what every encoding has survives. */
-static Datum
+Datum
 foreign_text(char *text)
 {
 	if (GetDatabaseEncoding() != PG_UTF8)

@@ -21,6 +21,9 @@ typedef struct Settlement
 	int			nunsent;
 } Settlement;
 
+/* Words of a provider's as the database can hold them */
+extern Datum foreign_text(char *text);
+
 extern void settle_take(Settlement *settlement, dlist_head *answers, int most);
 extern void settle_take_one(Settlement *settlement, Job *job);
 extern void settle_take_unsent(Settlement *settlement, dlist_head *unsent, int most);

@@ -88,7 +88,9 @@ my %presets = (
 			[ 'landline', [ 400, '{"code": 21614, "message": "not a mobile number"}' ], 'permanent_recipient', 400 ],
 			[ 'stopped', [ 400, '{"code": 21610, "message": "unsubscribed"}' ], 'permanent_recipient', 400 ],
 			[ 'empty', [ 400, '{"code": 21602, "message": "body required"}' ], 'permanent_message', 400 ],
-			[ 'locked', [ 401, '{"code": 20003, "message": "Authenticate twilio-token-1234567890"}' ], 'auth', 401 ] ] },
+			[ 'locked', [ 401, '{"code": 20003, "message": "Authenticate twilio-token-1234567890"}' ], 'auth', 401 ],
+			# what is kept of it ends in the middle of the secret
+			[ 'cut', [ 200, '{"hello": "' . 'x' x 8171 . 'twilio-token-1234567890"}' ], 'retry', 200 ] ] },
 	vonage => { channel => 'sms', secrets => { vonage => 'vonage-secret-1234567890' },
 		settings => { api_key => 'vonage-key', api_secret => { secret => 'vonage' }, from => 'Shop' }, reference => '0A0123',
 		cases => [ (grep { $_->[0] ne 'oops' } @common),
@@ -306,12 +308,16 @@ for my $name (sort keys %presets)
 	}
 	like(outcome("$name-riddle", 'o.detail'), qr/^not understood: HTTP 200: \{"hello": "there"\}/, "$name: what is not understood is kept")
 	  if grep { $_->[0] eq 'riddle' } @{ $p->{cases} };
+	ok(wait_for_sql($node, "SELECT count >= 2 AND sample ~ '^HTTP 200: .' FROM notify.unclassified WHERE provider = '$name' AND what = 'answer'"), "$name: and counted")
+	  if grep { $_->[0] eq 'riddle' } @{ $p->{cases} };
 	is(outcome("$name-slow_down", 'o.verdict, round(extract(epoch FROM o.next_at - o.at))'), 'retrying|3600', "$name: Retry-After");
 	my @gone = sort map { "$name-$_->[0]" } grep { $_->[2] eq 'permanent_recipient' } @{ $p->{cases} };
 	is(sql("SELECT string_agg(recipient, ',' ORDER BY recipient) FROM notify.address WHERE state = 'invalid' AND recipient LIKE '$name-%'"),
 		join(',', @gone), "$name: addresses that are gone, and no others, are given up");
 	my @shown = map { ref $_ ? () : $_ } grep { !/-----/ && !/service_account/ } values %{ $p->{secrets} };
-	my $logged = sql("SELECT string_agg(o::text, ' ') FROM notify.outcome o") . sql('SELECT string_agg(p::text, $$ $$) FROM notify.provider p');
+	my $logged = sql("SELECT string_agg(o::text, ' ') FROM notify.outcome o") . sql('SELECT string_agg(p::text, $$ $$) FROM notify.provider p')
+	  . sql('SELECT string_agg(u::text, $$ $$) FROM notify.unclassified u');
+	unlike($logged, qr/twilio-tok/, "$name: not even the beginning of one");
 	is(join(',', grep { index($logged, $_) >= 0 } @shown), '', "$name: no secret is repeated");
 }
 

@@ -173,7 +173,7 @@ is(sql('SELECT count(*) FROM notify.suppression WHERE reason = $$stopped$$'), 0,
 is(receipt('sms', twilio({ MessageSid => 'SM77', MessageStatus => 'delivered' }, $callback)), 'delivered|unknown_message', 'a report comes first');
 is(receipt('sms', twilio({ MessageSid => 'SM77', MessageStatus => 'delivered' }, $callback)), 'delivered|unknown_message', 'twice');
 sql("INSERT INTO notify.outcome (message, verdict, attempt, provider, class, reference) SELECT message, 'sent', 1, 'sms', 'ok', 'SM77' FROM notify.delivery WHERE recipient = 'p6'");
-sql('SELECT notify._retry_receipts()');
+sql(q{UPDATE notify.receipt_waiting SET next_at = '-infinity'; SELECT notify._retry_receipts()});
 is(status('p6'), 'delivered/delivered', 'and is remembered');
 is(sql("SELECT count(*) FROM notify.receipt_waiting WHERE about = 'SM77'"), 0, 'until it has been used');
 
@@ -192,6 +192,64 @@ is(receipt('hook', hook(qq([{"message": "$id", "kind": "delivered"}, {"message":
 is(receipt('hook', hook(qq({"message": "$id", "kind": "delivered"}), time)), 'delivered|repeated', 'or one alone');
 is(receipt('hook', hook(qq({"message": "$id", "kind": "delivered"}), time - 400)), '28000', 'not an old one');
 is(receipt('hook', hook(qq({"message": "$id", "kind": "delivered"}), time, 'x' x 32)), '28000', 'nor by another key');
+
+# Delivered although the answer never came: what was to be sent again is not.
+sub explained { return sql("SELECT detail ->> 'answer' FROM notify.explain($_[0]) WHERE step = 'receipt'") }
+sub stuck
+{
+	my (@answers) = @_;
+	$http->behave({ '/hook' => [@answers] });
+	my $since = sql('SELECT count(*) FROM notify.outcome');
+	sql("SELECT notify.send('hook', 'note', '{}', 'hooks')");
+	ok(wait_for_sql($node, "SELECT verdict FROM notify.outcome WHERE message = (SELECT max(id) FROM notify.message) ORDER BY at DESC LIMIT 1", 'retrying'), 'an answer that never came');
+	return message_of('hook');
+}
+sub asked { return scalar(() = $http->entries('/hook')) }
+my $lost = stuck('/reset');
+my $asked = asked();
+is(receipt('hook', hook(qq({"message": "$lost", "kind": "delivered"}), time)), 'delivered|applied', 'and a report that it arrived');
+is(status('hook'), 'delivered/delivered', 'it is delivered');
+is(sql("SELECT count(*) FROM notify.scheduled") . sql('SELECT count(*) FROM notify.ready'), '00', 'nothing waits to be sent');
+is(explained($lost), 'it was to be sent again and is not', 'explain() says so');
+is(receipt('hook', hook(qq({"message": "$lost", "kind": "delivered"}), time)), 'delivered|repeated', 'once');
+$lost = stuck('/reset', '/reset', '/reset');
+sql(q{SELECT notify.hold('test'); UPDATE notify.scheduled SET due_at = notify.now()});
+ok(wait_for_sql($node, 'SELECT count(*) FROM notify.ready WHERE owner IS NULL', 1), 'when it is due already');
+is(receipt('hook', hook(qq({"message": "$lost", "kind": "delivered"}), time)), 'delivered|applied', 'a report');
+is(sql('SELECT count(*) FROM notify.ready'), 0, 'takes it out');
+sql('SELECT notify.arm()');
+$lost = stuck('/reset', '/stall');
+sql("UPDATE notify.provider SET settings = settings || '{\"timeout_ms\": 3000}' WHERE name = 'hook'");
+sql(q{UPDATE notify.scheduled SET due_at = notify.now()});
+ok(wait_for_sql($node, 'SELECT count(*) FROM notify.ready WHERE owner IS NOT NULL', 1), 'when it is on the wire again');
+is(receipt('hook', hook(qq({"message": "$lost", "kind": "delivered"}), time)), 'delivered|waiting', 'it waits for the answer');
+ok(wait_for_sql($node, "SELECT count(*) FROM notify.outcome WHERE message = $lost AND attempt = 2", 1), 'which does not come');
+sql(q{UPDATE notify.receipt_waiting SET next_at = '-infinity'; SELECT notify._retry_receipts()});
+is(status('hook'), 'delivered/delivered', 'and is not tried a third time');
+$asked = asked();
+sql(q{SELECT notify.send('hook', 'note', '{}', 'hooks', at => notify.now() + interval '1 h')});
+ok(wait_for_sql($node, 'SELECT count(*) FROM notify.scheduled', 1), 'one that was never sent');
+is(receipt('hook', hook(qq({"message": "@{[message_of('hook')]}", "kind": "delivered"}), time)), 'delivered|waiting', 'is delivered by nobody');
+is(sql('SELECT count(*) FROM notify.scheduled'), 1, 'and stays');
+sql('SELECT notify.cancel(message, $$enough$$) FROM notify.scheduled');
+is(asked(), $asked, 'nothing was sent twice');
+
+# A flood of reports about messages there never were
+sql(q{DELETE FROM notify.receipt_waiting;
+	INSERT INTO notify.receipt_waiting (provider, about, kind, entry) SELECT 'hook', 'x' || n, 'delivered', '{"kind": "delivered", "reference": "x"}' FROM generate_series(1, 100000) AS n});
+my $flood = join ',', map { qq({"reference": "unknown-$_", "kind": "delivered"}) } 1 .. 2500;
+is(scalar(split /\n/, receipt('hook', hook("[$flood]", time))), 2500, 'a flood');
+is(sql(q{SELECT count(*) <= 100000, count(*) FILTER (WHERE about LIKE 'unknown-%') FROM notify.receipt_waiting}), 't|2500', 'is kept within bounds, the newest of it');
+is(sql(q{SELECT provider, count FROM notify.receipt_dropped}), 'hook|2500', 'what made room is counted');
+like(sql('SELECT problems FROM notify.status()'), qr/provider hook: 2500 reports about messages that are not known were dropped/, 'and told of');
+is(receipt('hook', hook("[$flood]", time)) =~ s/delivered\|unknown_message\n?//gr, '', 'the same again');
+is(sql(q{SELECT count FROM notify.receipt_dropped}), 2500, 'pushes nothing out');
+my $late = sql(q{INSERT INTO notify.receipt_waiting (provider, about, kind, entry) SELECT 'hook', m.id, 'complained', jsonb_build_object('kind', 'complained', 'message', m.id) FROM notify.message m WHERE m.id = } . $id . q{ RETURNING id});
+my $tries = 0;
+ok(wait_until('its turn', sub { $tries++; sql('SELECT notify._retry_receipts()'); return sql("SELECT count(*) FROM notify.receipt_waiting WHERE id = $late") eq '0' }), 'and one that can be used has its turn');
+cmp_ok($tries, '<=', 104, 'those before it are not tried over and over');
+sql(q{DELETE FROM notify.receipt_waiting; DELETE FROM notify.receipt_dropped});
+
 sql("UPDATE notify.provider SET settings = settings - 'receipt_secret' WHERE name = 'hook'");
 is(receipt('hook', hook(qq({"message": "$id", "kind": "bounced"}), time)), '55000', 'what cannot be checked is refused');
 is(receipt('none', '{}'), '42704', 'an unknown provider');
