@@ -124,8 +124,9 @@ GRANT EXECUTE ON FUNCTION notify._is_superuser(), notify._held(), notify._is_cop
 	notify._locale_chain(text), notify._event_meta(bigint, "char", text, text),
 	notify._event_old(notify.event), notify._run_query(bigint, text, bigint[], jsonb[], jsonb[], jsonb[]),
 	notify._promote(timestamptz, timestamptz, integer), notify._step(bigint, integer), notify._step_stop(bigint, bigint, integer),
-	notify._step_candidates(notify.scheduled[]), notify._data(bigint, "char", text, text, jsonb, jsonb, jsonb), notify._stop_claimed(bigint[], bigint, bigint), notify._day_start(date),
-	notify._verdict(text, text, boolean), notify._release(bigint[]), notify._lanes(), notify._overdue(), notify._reroute(integer), notify._gates(), notify._probe_due(), notify._offer_probes(),
+	notify._step_candidates(notify.scheduled[]), notify._data(bigint, "char", text, text, jsonb, jsonb, jsonb), notify._stop_claimed(bigint[]),
+	notify._settle_rest(timestamptz, bigint[], integer[], boolean[], integer[], text[], text[], text[], text[], bigint[], text[], text[]), notify._day_start(date),
+	notify._release(bigint[]), notify._lanes(), notify._overdue(), notify._reroute(integer), notify._gates(), notify._probe_due(), notify._offer_probes(),
 	notify._make_partitions(), notify._drop_partitions(), notify._finish_erasures(), notify._with_secrets(jsonb) TO notify_worker;
 
 -- Rows of days that no partition was made for, empty in practice

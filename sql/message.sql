@@ -84,7 +84,7 @@ CREATE TABLE notify.outcome_default PARTITION OF notify.outcome DEFAULT;
 CREATE INDEX outcome_message ON notify.outcome (message, at);
 
 COMMENT ON TABLE notify.outcome IS
-'What became of a message: attempts, receipts and late decisions. Insert-only, partitioned by UTC day of the message''s id.';
+'What became of a message: attempts, receipts and late decisions. Insert-only, partitioned by UTC day of the message''s id. Dispatchers write rows directly: triggers and constraints of the app''s own on it are not looked at, its indexes are.';
 COMMENT ON COLUMN notify.outcome.message IS 'notify.message.id.';
 COMMENT ON COLUMN notify.outcome.at IS 'When it was recorded.';
 COMMENT ON COLUMN notify.outcome.verdict IS 'sent: the provider took it; delivered: it reached the person; retrying: it will be tried again at next_at; failed: the provider''s final no; dead: attempts or time ran out; cancelled, expired: our late decisions.';

@@ -27,7 +27,7 @@ COMMENT ON COLUMN notify.provider.channel IS 'The channel it serves; that of its
 COMMENT ON COLUMN notify.provider.preset IS 'notify.preset.name: the protocol it speaks.';
 COMMENT ON COLUMN notify.provider.settings IS 'As the preset declares (docs/channels.md). A string may be {"secret": "name"}: a row of notify.secret.';
 COMMENT ON COLUMN notify.provider.priority IS 'The enabled provider with the lowest number serves the channel; those of equal number share it (weight, or the cheapest first: category.cheapest). The next number serves while all of them have a problem or are left alone.';
-COMMENT ON COLUMN notify.provider.concurrency IS 'Most transfers at a time, of all dispatchers together. NULL: in each dispatcher half of what notify_pg.max_in_flight and the other providers'' transfers leave free.';
+COMMENT ON COLUMN notify.provider.concurrency IS 'Most transfers at a time, of all dispatchers together. NULL: in each dispatcher 50, and at most half of what notify_pg.max_in_flight and the other providers'' transfers leave free.';
 COMMENT ON COLUMN notify.provider.max_attempts IS 'After this many attempts a message is dead.';
 COMMENT ON COLUMN notify.provider.enabled IS 'False: it is not used; its messages wait for it or for another provider of the channel.';
 COMMENT ON COLUMN notify.provider.rate IS 'Most messages a second, of all dispatchers together; below 1 for fewer. NULL: the preset''s rate, and no limit when it has none. Not for the inbox.';

@@ -4,9 +4,10 @@
  *		planner's upkeep of it.
  *
  * A claim marks rows with (owner, boot, lease) and counts the attempt; the
- * caller commits before it sends. Settling names rows by ctid and must still
- * own them, so a late settle of a rescued row does nothing. No plan may flip:
- * rows are reached by ctid or through (lane, seq) only.
+ * caller commits before it sends (src/dispatch/take.c). Settling names rows by
+ * ctid and must still own them, so a late settle of a rescued row does nothing
+ * (src/dispatch/record.c). What happens to few messages is done here, for all
+ * of a batch that it happens to.
  *
  * bounds: a dispatcher passes, per lane, a seq below which nothing is left,
  * and gets a new one back (a row with message NULL). Since seq grows in commit
@@ -22,12 +23,10 @@ COMMENT ON FUNCTION notify._data(bigint, "char", text, text, jsonb, jsonb, jsonb
 
 /*
  * Claimed messages that must not be sent after all: settles them and names
- * them. There is seldom any, so each is looked up only when something has
- * expired, or something was cancelled since the day of the oldest event. oldest
- * and newest bound the ids, so that other days are not opened.
+ * them. Called when there is a reason to look (take.c). The bounds of the ids
+ * keep other days from being opened.
  */
-CREATE FUNCTION notify._stop_claimed(claimed bigint[], oldest bigint, newest bigint,
-									 OUT stopped bigint[], OUT first_event bigint, OUT last_event bigint)
+CREATE FUNCTION notify._stop_claimed(claimed bigint[]) RETURNS SETOF bigint
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
@@ -35,55 +34,42 @@ SET enable_seqscan = off
 AS $$
 DECLARE
 	at timestamptz := notify.now();
-	since bigint;
-	expired boolean;
-	stepped boolean;
+	oldest bigint;
+	newest bigint;
+	first_event bigint;
 	keys text[];
 	cancelled text[];
 	cancels bigint[];
+	stopped bigint[];
 	reasons text[];
-	refusals boolean := EXISTS (SELECT FROM notify.preference f WHERE f.at > notify.id_time(oldest))
-		OR EXISTS (SELECT FROM notify.suppression s WHERE s.at > notify.id_time(oldest));
 BEGIN
-	SELECT min(m.event), max(m.event), bool_or(m.expires_at < at), bool_or(m.step > 1)
-	INTO first_event, last_event, expired, stepped
-	FROM notify.message m WHERE m.id = ANY (claimed) AND m.id >= oldest AND m.id <= newest;
-	-- By days: there is no index by which to find a newer one within a day.
-	since := notify._day_start((notify.id_time(first_event) AT TIME ZONE 'UTC')::date);
-	IF EXISTS (SELECT FROM notify.event e WHERE e.cancel_key IS NOT NULL AND e.id >= since) THEN
-		SELECT array_agg(k.key) INTO keys
-		FROM notify.message m
-		CROSS JOIN LATERAL (VALUES (m.cancel_key), (notify._event_cancel_key(m.event))) AS k (key)
-		WHERE m.id = ANY (claimed) AND m.id >= oldest AND m.id <= newest AND k.key IS NOT NULL;
-		SELECT f.cancelled, f.cancels INTO cancelled, cancels FROM notify._find_cancels(keys, first_event) AS f;
-	END IF;
-	stopped := '{}';
-	IF cancelled IS NULL AND expired IS NOT TRUE AND stepped IS NOT TRUE AND NOT refusals THEN
-		RETURN;
-	END IF;
+	SELECT min(c), max(c) INTO oldest, newest FROM unnest(claimed) AS c;
+	SELECT min(m.event), array_agg(k.key) INTO first_event, keys
+	FROM notify.message m
+	CROSS JOIN LATERAL (VALUES (m.cancel_key), (notify._event_cancel_key(m.event))) AS k (key)
+	WHERE m.id = ANY (claimed) AND m.id >= oldest AND m.id <= newest AND k.key IS NOT NULL;
+	SELECT f.cancelled, f.cancels INTO cancelled, cancels FROM notify._find_cancels(keys, first_event) AS f;
 	SELECT array_agg(s.id), array_agg(s.reason) INTO stopped, reasons
 	FROM (SELECT m.id, coalesce(CASE WHEN EXISTS (SELECT FROM unnest(cancelled, cancels) AS x (key, id)
 										 WHERE x.key IN (m.cancel_key, notify._event_cancel_key(m.event))
 										   AND x.id > m.event) THEN 'cancelled'
 							WHEN m.expires_at < at AND NOT q.redriven THEN 'expired'
-							WHEN refusals THEN notify._refusal(notify._person_now(m.recipient, m.event), m.category,
-															   m.channel, m.address) END,
+							ELSE notify._refusal(notify._person_now(m.recipient, m.event), m.category,
+												 m.channel, m.address) END,
 							CASE WHEN m.step > 1 THEN notify._step_stop(m.id, m.rule, m.step) END) AS reason
 		  FROM notify.message m
 		  JOIN notify.ready q ON q.message = m.id
 		  WHERE m.id = ANY (claimed) AND m.id >= oldest AND m.id <= newest) AS s
 	WHERE s.reason IS NOT NULL;
-	IF stopped IS NOT NULL THEN
-		DELETE FROM notify.ready r WHERE r.message = ANY (stopped);
-		INSERT INTO notify.outcome (message, verdict, reason)
-		SELECT u.id, CASE u.reason WHEN 'expired' THEN 'expired' ELSE 'cancelled' END, u.reason FROM unnest(stopped, reasons) AS u (id, reason);
-	END IF;
-	stopped := coalesce(stopped, '{}');
+	DELETE FROM notify.ready r WHERE r.message = ANY (stopped);
+	INSERT INTO notify.outcome (message, verdict, reason)
+	SELECT u.id, CASE u.reason WHEN 'expired' THEN 'expired' ELSE 'cancelled' END, u.reason FROM unnest(stopped, reasons) AS u (id, reason);
+	RETURN QUERY SELECT unnest(stopped);
 END
 $$;
 
-COMMENT ON FUNCTION notify._stop_claimed(bigint[], bigint, bigint) IS
-'Decides again at claim: messages that expired, were cancelled or are not wanted any more, steps that have become needless among them, are settled here and not sent. Also gives the bounds of the claimed messages'' events. Internal.';
+COMMENT ON FUNCTION notify._stop_claimed(bigint[]) IS
+'Decides again at claim: messages that expired, were cancelled or are not wanted any more, steps that have become needless among them, are settled here, and named. Internal.';
 
 CREATE FUNCTION notify._claim(slot integer, boot bigint, lanes integer[], bounds bigint[], room integer[],
 							  lease interval, max integer)
@@ -91,88 +77,20 @@ RETURNS TABLE (ready_tid tid, message bigint, event bigint, attempt integer, pro
 			   channel text, address text, recipient text, type text, created timestamptz,
 			   template_version bigint, data jsonb, at_most_once boolean, max_attempts integer,
 			   expires_at timestamptz, seq bigint, lane integer, return_tag text, unsubscribe text)
-LANGUAGE plpgsql
+LANGUAGE c STRICT
 SET search_path = pg_catalog, pg_temp
-SET plan_cache_mode = force_generic_plan
-SET enable_seqscan = off
-SET enable_bitmapscan = off
-SET enable_sort = off
-SET enable_hashjoin = off
-SET enable_mergejoin = off
-SET enable_material = off
-AS $$
-#variable_conflict use_column
-DECLARE
-	tids tid[];
-	ids bigint[];
-	oldest bigint;
-	newest bigint;
-	s record;
-	token_key text := notify._token_key();
-BEGIN
-	IF notify._held() IS NOT NULL THEN
-		RETURN;
-	END IF;
-	tids := ARRAY(SELECT q.tid
-				  FROM unnest(lanes, bounds, room) AS l (lane, bound, room)
-				  CROSS JOIN LATERAL (SELECT r.ctid AS tid FROM notify.ready r
-									  WHERE r.lane = l.lane AND r.seq >= l.bound AND r.owner IS NULL
-									  ORDER BY r.seq LIMIT l.room
-									  FOR UPDATE SKIP LOCKED) AS q
-				  LIMIT max);
-	IF cardinality(tids) = 0 THEN
-		RETURN;
-	END IF;
-	WITH taken AS (
-		UPDATE notify.ready r
-		SET owner = slot, boot = _claim.boot, lease = clock_timestamp() + _claim.lease,
-			attempts = r.attempts + 1
-		WHERE r.ctid = ANY (tids)
-		RETURNING r.message AS id
-	)
-	SELECT array_agg(t.id), min(t.id), max(t.id) INTO ids, oldest, newest FROM taken t;
-	s := notify._stop_claimed(ids, oldest, newest);
-	RETURN QUERY
-	SELECT r.ctid, m.id, m.event, r.attempts, r.lane / 4, m.channel, m.address, m.recipient,
-		   coalesce(e.type, v.name, m.template), notify.id_time(m.event), m.template_version,
-		   notify._data(e.id, e.op, e.type, e.key, e.new, e.old, m.context), coalesce(k.at_most_once, false), p.max_attempts,
-		   CASE WHEN NOT r.redriven THEN m.expires_at END, r.seq, r.lane,
-		   CASE WHEN m.channel = 'email' THEN notify._return_tag(m.id, token_key) END,
-		   CASE WHEN m.channel = 'email' AND k.class = 'marketing'
-				THEN notify._make_token(m.recipient, m.category, m.id, token_key) END
-	FROM notify.message m
-	JOIN notify.ready r ON r.message = m.id
-	LEFT JOIN notify.event e ON e.xid = m.event_xid AND e.id = m.event AND e.id >= s.first_event AND e.id <= s.last_event
-	LEFT JOIN notify.rule_version v ON v.id = m.rule
-	LEFT JOIN notify.category k ON k.name = m.category
-	LEFT JOIN notify.provider p ON p.id = r.lane / 4
-	WHERE m.id = ANY (ids) AND m.id >= oldest AND m.id <= newest AND m.id <> ALL (s.stopped);
-	RETURN QUERY
-	SELECT NULL::tid, NULL::bigint, NULL::bigint, NULL::integer, NULL::integer, NULL, NULL, NULL, NULL,
-		   NULL::timestamptz, NULL::bigint, NULL::jsonb, NULL::boolean, NULL::integer, NULL::timestamptz,
-		   (SELECT r.seq FROM notify.ready r
-			WHERE r.lane = l.lane AND r.seq >= l.bound ORDER BY r.seq LIMIT 1), l.lane, NULL, NULL
-	FROM unnest(lanes, bounds) AS l (lane, bound);
-END
-$$;
+AS 'MODULE_PATHNAME', 'notify_claim';
 
 COMMENT ON FUNCTION notify._claim(integer, bigint, integer[], bigint[], integer[], interval, integer) IS
 'Takes up to max messages, at most room[i] from lanes[i], in that order; counts the attempt. Rows with message NULL give a lane''s new bound (seq NULL: the lane is empty). Internal.';
 
--- What settling a class of answer comes to.
-CREATE FUNCTION notify._verdict(class text, channel text, again boolean) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE WHEN class = 'ok' THEN CASE WHEN channel = 'inbox' THEN 'delivered' ELSE 'sent' END
-			WHEN class IN ('permanent_message', 'permanent_recipient') THEN 'failed'
-			WHEN again THEN 'retrying'
-			ELSE 'dead' END;
-
-COMMENT ON FUNCTION notify._verdict(text, text, boolean) IS 'The outcome.verdict of a class of answer. Internal.';
-
-CREATE FUNCTION notify._settle(slot integer, boot bigint, tids tid[], messages bigint[], classes text[],
-							   codes integer[], details text[], refs text[], retry_ms bigint[],
-							   latencies_ms integer[], subjects text[], bodies text[], ambiguous boolean[] DEFAULT '{}')
-RETURNS bigint
+/*
+ * What answers bring with them beside their outcome: another attempt, a row of
+ * the inbox, an address or a provider to flag. For those of a batch that bring any.
+ */
+CREATE FUNCTION notify._settle_rest(at timestamptz, messages bigint[], attempts integer[], redriven boolean[], pins integer[],
+									providers text[], classes text[], verdicts text[], details text[], retry_ms bigint[],
+									subjects text[], bodies text[]) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
@@ -180,35 +98,11 @@ SET enable_seqscan = off
 SET enable_mergejoin = off
 AS $$
 #variable_conflict use_column
-DECLARE
-	at timestamptz := notify.now();
-	settled bigint;
-	moved tid[];
 BEGIN
-	-- One pass: each row is reached by its ctid as its answer comes along.
-	WITH gone AS MATERIALIZED (
-		DELETE FROM notify.ready r
-		USING unnest(tids, messages, classes, codes, details, refs, retry_ms, latencies_ms, subjects, bodies, ambiguous)
-			AS u (tid, message, class, code, detail, ref, retry_ms, latency, subject, body, ambiguous)
-		WHERE r.ctid = u.tid AND r.message = u.message AND r.owner = slot AND r.boot = _settle.boot
-		RETURNING r.message, r.attempts, r.lane, r.redriven, u.class, u.code, u.detail, u.ref,
-			u.retry_ms, u.latency, u.subject, u.body,
-			CASE WHEN u.ambiguous OR r.pinned THEN r.lane / 4 END AS pin
-	), answered AS MATERIALIZED (
-		SELECT g.message, g.attempts, g.redriven, g.pin, p.name AS provider, p.channel, p.max_attempts, p.cost, g.class,
-			   nullif(g.code, 0) AS code, nullif(g.detail, '') AS detail, nullif(g.ref, '') AS ref,
-			   g.retry_ms, g.latency, g.subject, g.body,
-			   notify._verdict(g.class, p.channel, g.retry_ms >= 0) AS verdict
-		FROM gone g
-		LEFT JOIN notify.provider p ON p.id = g.lane / 4
-	), logged AS (
-		INSERT INTO notify.outcome (message, verdict, attempt, provider, class, code, detail, reference,
-									next_at, latency, cost, reason)
-		SELECT a.message, a.verdict, a.attempts, a.provider, a.class, a.code, a.detail, a.ref,
-			   CASE WHEN a.verdict = 'retrying' THEN at + a.retry_ms * interval '1 ms' END, a.latency,
-			   CASE WHEN a.class = 'ok' THEN a.cost END,
-			   CASE WHEN a.verdict = 'dead' THEN CASE WHEN a.attempts < a.max_attempts THEN 'late' ELSE 'attempts' END END
-		FROM answered a
+	WITH answered AS MATERIALIZED (
+		SELECT u.*
+		FROM unnest(messages, attempts, redriven, pins, providers, classes, verdicts, details, retry_ms, subjects, bodies)
+			AS u (message, attempts, redriven, pin, provider, class, verdict, detail, retry_ms, subject, body)
 	), again AS (
 		INSERT INTO notify.scheduled (message, due_at, attempts, redriven, provider)
 		SELECT a.message, at + a.retry_ms * interval '1 ms', a.attempts, a.redriven, a.pin
@@ -237,24 +131,22 @@ BEGIN
 		SELECT p.ctid AS tid, j.problem FROM judged j
 		JOIN notify.provider p ON p.name = j.provider AND (p.problem IS NULL) <> (j.problem IS NULL)
 		FOR UPDATE OF p SKIP LOCKED
-	), health AS (
-		-- Credentials refused flags the provider; the next success takes the flag back.
-		UPDATE notify.provider p SET problem = c.problem FROM changed c WHERE p.ctid = c.tid
 	)
-	SELECT count(*) INTO settled FROM answered;
-	IF settled < cardinality(tids) THEN
-		-- Not ours any more, or VACUUM FULL moved them: look for those by message.
-		moved := ARRAY(SELECT r.ctid FROM unnest(messages) WITH ORDINALITY AS u (message, n)
-					   LEFT JOIN notify.ready r ON r.message = u.message AND r.owner = slot AND r.boot = _settle.boot
-					   ORDER BY u.n);
-		IF cardinality(array_remove(moved, NULL)) > 0 THEN
-			settled := settled + notify._settle(slot, boot, moved, messages, classes, codes, details, refs,
-												retry_ms, latencies_ms, subjects, bodies, ambiguous);
-		END IF;
-	END IF;
-	RETURN settled;
+	-- Credentials refused flags the provider; the next success takes the flag back.
+	UPDATE notify.provider p SET problem = c.problem FROM changed c WHERE p.ctid = c.tid;
 END
 $$;
+
+COMMENT ON FUNCTION notify._settle_rest(timestamptz, bigint[], integer[], boolean[], integer[], text[], text[], text[], text[], bigint[], text[], text[]) IS
+'What answers bring with them beside their outcome; at: notify.now() of the settling. Internal.';
+
+CREATE FUNCTION notify._settle(slot integer, boot bigint, tids tid[], messages bigint[], classes text[],
+							   codes integer[], details text[], refs text[], retry_ms bigint[],
+							   latencies_ms integer[], subjects text[], bodies text[], ambiguous boolean[] DEFAULT '{}')
+RETURNS bigint
+LANGUAGE c STRICT
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'notify_settle';
 
 COMMENT ON FUNCTION notify._settle(integer, bigint, tid[], bigint[], text[], integer[], text[], text[], bigint[], integer[], text[], text[], boolean[]) IS
 'Records answers and takes their rows out of the queue: retry_ms >= 0 schedules another attempt, with the same provider when it may have arrived. Rows no longer owned are left alone. Gives how many were settled. Internal.';

@@ -13,10 +13,13 @@
 #endif
 
 #include "access/genam.h"
+#include "access/tableam.h"
+#include "access/xact.h"
 #include "catalog/pg_attribute.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_extension.h"
 #include "commands/extension.h"
+#include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/execnodes.h"
 #include "pgstat.h"
@@ -79,6 +82,48 @@ compat_index_insert_cleanup(Relation index, IndexInfo *info)
 #if PG_VERSION_NUM >= 170000
 	index_insert_cleanup(index, info);
 #endif
+}
+
+static inline IndexScanDesc
+compat_index_beginscan(Relation heap, Relation index, Snapshot snapshot, int nkeys)
+{
+#if PG_VERSION_NUM >= 180000
+	return index_beginscan(heap, index, snapshot, NULL, nkeys, 0);
+#else
+	return index_beginscan(heap, index, snapshot, nkeys, 0);
+#endif
+}
+
+/* Entries for a new version of a row in all open indexes of its table. */
+static inline void
+compat_insert_index_tuples(ResultRelInfo *target, TupleTableSlot *slot, EState *estate)
+{
+#if PG_VERSION_NUM >= 160000
+	(void) ExecInsertIndexTuples(target, slot, estate, false, false, NULL, NIL, false);
+#else
+	(void) ExecInsertIndexTuples(target, slot, estate, false, false, NULL, NIL);
+#endif
+}
+
+/* table_tuple_update() that waits for nobody; entries: indexes need new ones. */
+static inline TM_Result
+compat_update_nowait(Relation relation, ItemPointer tid, TupleTableSlot *slot, Snapshot snapshot,
+					 bool *entries)
+{
+	TM_FailureData failure;
+	LockTupleMode mode;
+	TM_Result	result;
+#if PG_VERSION_NUM >= 160000
+	TU_UpdateIndexes indexes;
+
+	result = table_tuple_update(relation, tid, slot, GetCurrentCommandId(true), snapshot,
+								InvalidSnapshot, false, &failure, &mode, &indexes);
+	*entries = indexes == TU_All;
+#else
+	result = table_tuple_update(relation, tid, slot, GetCurrentCommandId(true), snapshot,
+								InvalidSnapshot, false, &failure, &mode, entries);
+#endif
+	return result;
 }
 
 /* A wait event set that lives as long as the process. */

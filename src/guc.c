@@ -21,7 +21,7 @@
 int			notify_dispatchers = 1;
 int			notify_poll_interval = 1000;
 int			notify_batch_size = 500;
-int			notify_max_in_flight = 100;
+int			notify_max_in_flight = 300;
 int			notify_lease = 60;
 int			notify_breaker_pause = 5000;
 int			notify_nice = 10;
@@ -74,7 +74,7 @@ static const IntegerSetting integers[] = {
 	{"notify_pg.max_in_flight",
 		"Sets how many transfers one dispatcher runs at the same time.",
 		"A dispatcher uses fewer when its file descriptors would not suffice.",
-	&notify_max_in_flight, 100, 1, 10000, PGC_SIGHUP, 0},
+	&notify_max_in_flight, 300, 1, 10000, PGC_SIGHUP, 0},
 	{"notify_pg.lease",
 		"Sets how long a claimed message belongs to its dispatcher.",
 		"When a dispatcher neither settles nor restarts in this time, others may send the message.",

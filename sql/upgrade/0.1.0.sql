@@ -70,6 +70,7 @@ DROP FUNCTION notify._providers();
 ALTER TABLE notify.provider ADD COLUMN rate numeric CHECK (rate > 0 AND rate <= 1000000);
 ALTER TABLE notify.provider ADD COLUMN burst integer CHECK (burst > 0);
 DROP FUNCTION notify._settle(integer, bigint, tid[], bigint[], text[], integer[], text[], text[], bigint[], integer[], text[], text[]);
+DROP FUNCTION notify._verdict(text, text, boolean);
 ALTER TABLE notify.ready ADD COLUMN pinned boolean NOT NULL DEFAULT false;
 ALTER TABLE notify.scheduled ADD COLUMN provider integer;
 ALTER TABLE notify.provider ADD COLUMN cost numeric CHECK (cost >= 0 AND cost <= 1000000);

@@ -102,6 +102,18 @@ unix_ms(TimestampTz at)
 	return (at + (at < 0 ? -500 : 500)) / 1000 - UNIX_EPOCH_MS;
 }
 
+TimestampTz
+notify_id_to_time(int64 id)
+{
+	return ((id >> NOTIFY_ID_SEQUENCE_BITS) + UNIX_EPOCH_MS) * 1000;
+}
+
+int64
+notify_time_to_id(TimestampTz at)
+{
+	return (int64) ((uint64) unix_ms(at) << NOTIFY_ID_SEQUENCE_BITS);
+}
+
 /* time_id(timestamptz) */
 Datum
 notify_time_id(PG_FUNCTION_ARGS)

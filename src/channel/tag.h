@@ -8,6 +8,8 @@
 
 #include "postgres.h"
 
+#include "fmgr.h"
+
 #define RETURN_TAG_MAX 36		/* 19 digits, "-", 16 hexadecimal digits */
 
 /* Where a return path takes its tag */
@@ -32,5 +34,9 @@ typedef struct UnsubscribeToken
 
 extern char *token_make(const UnsubscribeToken *token, const char *key, size_t key_length);
 extern bool token_read(const char *text, const char *key, size_t key_length, UnsubscribeToken *token);
+
+/* As SQL knows them: (message, key) and (recipient, category, message, key) */
+extern Datum notify_return_tag(PG_FUNCTION_ARGS);
+extern Datum notify_make_token(PG_FUNCTION_ARGS);
 
 #endif							/* NOTIFY_CHANNEL_TAG_H */

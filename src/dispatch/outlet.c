@@ -23,9 +23,11 @@
 #include "dispatch/outlet.h"
 #include "dispatch/settle.h"
 #include "guc.h"
+#include "statement.h"
 #include "ticks.h"
 
 #define RATE_WINDOW_US	INT64CONST(250000)
+#define CONCURRENCY_USUAL	50	/* connections to a provider whose row says nothing */
 #define LEASE_SHARE		10
 
 /* A message that waited so much of its lease is not begun any more. */
@@ -85,29 +87,13 @@ drop_pending(void)
 	have_pending = false;
 }
 
-static SPIPlanPtr
-kept_plan(SPIPlanPtr *plan, const char *query, int nargs, Oid *types)
-{
-	if (*plan == NULL)
-	{
-		SPIPlanPtr	fresh = SPI_prepare(query, nargs, types);
-
-		if (fresh == NULL)
-			elog(ERROR, "could not prepare \"%s\": %s", query,
-				 SPI_result_code_string(SPI_result));
-		SPI_keepplan(fresh);
-		*plan = fresh;
-	}
-	return *plan;
-}
-
 static int64
 read_version(void)
 {
 	static SPIPlanPtr plan = NULL;
 	bool		isnull;
 
-	kept_plan(&plan, "SELECT notify._config_version()", 0, NULL);
+	statement_plan(&plan, "SELECT notify._config_version()", 0, NULL);
 	if (SPI_execute_plan(plan, NULL, NULL, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
 		elog(ERROR, "notify._config_version() failed");
 	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
@@ -167,7 +153,7 @@ read_outlets(void)
 {
 	static SPIPlanPtr plan = NULL;
 
-	kept_plan(&plan, "SELECT id, name, preset, settings, concurrency, inbox, rate, burst FROM notify._providers()", 0, NULL);
+	statement_plan(&plan, "SELECT id, name, preset, settings, concurrency, inbox, rate, burst FROM notify._providers()", 0, NULL);
 	if (SPI_execute_plan(plan, NULL, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "notify._providers() failed");
 	for (uint64 i = 0; i < SPI_processed; i++)
@@ -182,7 +168,7 @@ tell_problem(Outlet *outlet)
 	Oid			types[] = {INT4OID, TEXTOID};
 	Datum		values[] = {Int32GetDatum(outlet->id), CStringGetTextDatum(outlet->problem)};
 
-	kept_plan(&plan, "UPDATE notify.provider SET problem = $2 WHERE id = $1 AND problem IS NULL", 2, types);
+	statement_plan(&plan, "UPDATE notify.provider SET problem = $2 WHERE id = $1 AND problem IS NULL", 2, types);
 	if (SPI_execute_plan(plan, values, NULL, false, 0) != SPI_OK_UPDATE)
 		elog(ERROR, "could not record a provider's problem");
 	outlet->problem_told = PROBLEM_TELLING;
@@ -211,8 +197,8 @@ tell_riddles(Outlet *outlet)
 		return;
 	values[0] = CStringGetTextDatum(outlet->name);
 	values[1] = Int64GetDatum(count - outlet->riddles_told);
-	values[2] = foreign_text(pstrdup(last));
-	kept_plan(&plan, "SELECT notify._count_unclassified($1, 'answer', $2, $3)", 3, types);
+	values[2] = CStringGetTextDatum(foreign_text(pstrdup(last)));
+	statement_plan(&plan, "SELECT notify._count_unclassified($1, 'answer', $2, $3)", 3, types);
 	if (SPI_execute_plan(plan, values, NULL, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "notify._count_unclassified() failed");
 }
@@ -398,8 +384,9 @@ count_sending(void)
 }
 
 /*
- * Half of what the others leave: however many providers stall, each takes half
- * of what was free, and something stays free for the rest.
+ * Half of what the others leave, but not more connections than a server likes
+ * from one client: however many providers stall, each takes half of what was
+ * free, and something stays free for the rest.
  */
 static int
 concurrency(const Outlet *outlet, int capacity)
@@ -409,7 +396,7 @@ concurrency(const Outlet *outlet, int capacity)
 	if (outlet->concurrency > 0)
 		return Min(outlet->concurrency, capacity);
 	others = count_sending() - outlet->sending;
-	return Max(1, (capacity - others) / 2);
+	return Max(1, Min(CONCURRENCY_USUAL, (capacity - others) / 2));
 }
 
 static int

@@ -14,13 +14,13 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 
 #include "dispatch/render.h"
 #include "liquid/liquid.h"
+#include "statement.h"
 
 #define CACHE_SIZE	256
 #define CACHE_MEMORY	((Size) 64 * 1024 * 1024)
@@ -122,14 +122,7 @@ read_source(Words *words)
 	Datum		values[] = {Int64GetDatum(words->version)};
 	bool		any = false;
 
-	if (plan == NULL)
-	{
-		plan = SPI_prepare("SELECT subject, body, html, provider_template, partials, attachments FROM notify._template($1)", 1, types);
-		if (plan == NULL)
-			elog(ERROR, "could not prepare reading templates: %s",
-				 SPI_result_code_string(SPI_result));
-		SPI_keepplan(plan);
-	}
+	statement_plan(&plan, "SELECT subject, body, html, provider_template, partials, attachments FROM notify._template($1)", 1, types);
 	if (SPI_execute_plan(plan, values, NULL, true, 1) != SPI_OK_SELECT)
 		elog(ERROR, "notify._template() failed");
 	for (int part = 0; part < PARTS && SPI_processed > 0; part++)

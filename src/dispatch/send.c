@@ -472,14 +472,21 @@ start_waiting(void)
 	return any;
 }
 
+/*
+ * Until nothing more can be begun at once: a message that has room must not wait
+ * for an event when all that was on the wire is answered.
+ */
 void
 send_pump(void)
 {
 	mux_run(mux);
 	finish_done();
-	if (start_waiting())
+	while (start_waiting())
+	{
 		mux_run(mux);
-	finish_done();
+		if (!finish_done())
+			break;
+	}
 }
 
 /* How many transfers have been under way since then or longer. */

@@ -22,7 +22,7 @@ typedef struct Settlement
 } Settlement;
 
 /* Words of a provider's as the database can hold them */
-extern Datum foreign_text(char *text);
+extern const char *foreign_text(char *text);
 
 extern void settle_take(Settlement *settlement, dlist_head *answers, int most);
 extern void settle_take_one(Settlement *settlement, Job *job);

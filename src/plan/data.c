@@ -18,6 +18,7 @@
 #include "utils/jsonb.h"
 
 #include "capture/id.h"
+#include "plan/data.h"
 
 PG_FUNCTION_INFO_V1(notify_data);
 PG_FUNCTION_INFO_V1(notify_event_meta);
@@ -121,6 +122,41 @@ utc_time(int64 id)
 					tm->tm_mday, tm->tm_hour, tm->tm_min, tm->tm_sec, (int) (ms - seconds * 1000));
 }
 
+static void
+push_meta(JsonbParseState **state, const EventData *data)
+{
+	char		op[2] = {data->op, '\0'};
+
+	push_text(state, "id", psprintf(INT64_FORMAT, data->id));
+	push_text(state, "type", data->type);
+	push_text(state, "key", data->key);
+	push_text(state, "op", op);
+	push_text(state, "at", utc_time(data->id));
+}
+
+Jsonb *
+event_data(const EventData *data)
+{
+	JsonbParseState *state = NULL;
+
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	if (data->op == 'E' || data->op == 'S')
+		push_pairs(&state, data->new);
+	push_pairs(&state, data->context);
+	if (data->op != '\0')
+	{
+		push_document(&state, "new", data->new);
+		push_old(&state, data->op, data->new, data->old);
+		push_key(&state, "event");
+		pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+		push_meta(&state, data);
+		pushJsonbValue(&state, WJB_END_OBJECT, NULL);
+	}
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
+/* ----------------------------------------------------- what SQL sees of it --- */
+
 static char *
 text_or_null(FunctionCallInfo fcinfo, int n)
 {
@@ -133,19 +169,15 @@ jsonb_or_null(FunctionCallInfo fcinfo, int n)
 	return PG_ARGISNULL(n) ? NULL : PG_GETARG_JSONB_P(n);
 }
 
-static JsonbValue *
-push_meta(JsonbParseState **state, FunctionCallInfo fcinfo)
+static void
+read_meta(FunctionCallInfo fcinfo, EventData *data)
 {
-	int64		id = PG_GETARG_INT64(ARG_ID);
-	char		op[2] = {PG_GETARG_CHAR(ARG_OP), '\0'};
-
-	pushJsonbValue(state, WJB_BEGIN_OBJECT, NULL);
-	push_text(state, "id", psprintf(INT64_FORMAT, id));
-	push_text(state, "type", text_or_null(fcinfo, ARG_TYPE));
-	push_text(state, "key", text_or_null(fcinfo, ARG_KEY));
-	push_text(state, "op", op);
-	push_text(state, "at", utc_time(id));
-	return pushJsonbValue(state, WJB_END_OBJECT, NULL);
+	if (PG_ARGISNULL(ARG_ID) || PG_ARGISNULL(ARG_OP))
+		return;
+	data->id = PG_GETARG_INT64(ARG_ID);
+	data->op = PG_GETARG_CHAR(ARG_OP);
+	data->type = text_or_null(fcinfo, ARG_TYPE);
+	data->key = text_or_null(fcinfo, ARG_KEY);
 }
 
 /* _event_meta(id, op, type, key) */
@@ -153,33 +185,28 @@ Datum
 notify_event_meta(PG_FUNCTION_ARGS)
 {
 	JsonbParseState *state = NULL;
+	EventData	data = {0};
 
-	if (PG_ARGISNULL(ARG_ID) || PG_ARGISNULL(ARG_OP))
+	read_meta(fcinfo, &data);
+	if (data.op == '\0')
 		PG_RETURN_NULL();
-	PG_RETURN_JSONB_P(JsonbValueToJsonb(push_meta(&state, fcinfo)));
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	push_meta(&state, &data);
+	PG_RETURN_JSONB_P(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
 }
 
-/* _data(id, op, type, key, new, old, context); without an event (it is dropped) the context alone */
+/* _data(id, op, type, key, new, old, context) */
 Datum
 notify_data(PG_FUNCTION_ARGS)
 {
-	JsonbParseState *state = NULL;
-	Jsonb	   *new = jsonb_or_null(fcinfo, ARG_NEW);
-	char		op;
+	EventData	data = {0};
 
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	if (PG_ARGISNULL(ARG_ID) || PG_ARGISNULL(ARG_OP))
+	read_meta(fcinfo, &data);
+	if (data.op != '\0')
 	{
-		push_pairs(&state, jsonb_or_null(fcinfo, ARG_CONTEXT));
-		PG_RETURN_JSONB_P(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
+		data.new = jsonb_or_null(fcinfo, ARG_NEW);
+		data.old = jsonb_or_null(fcinfo, ARG_OLD);
 	}
-	op = PG_GETARG_CHAR(ARG_OP);
-	if (op == 'E' || op == 'S')
-		push_pairs(&state, new);
-	push_pairs(&state, jsonb_or_null(fcinfo, ARG_CONTEXT));
-	push_document(&state, "new", new);
-	push_old(&state, op, new, jsonb_or_null(fcinfo, ARG_OLD));
-	push_key(&state, "event");
-	(void) push_meta(&state, fcinfo);
-	PG_RETURN_JSONB_P(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
+	data.context = jsonb_or_null(fcinfo, ARG_CONTEXT);
+	PG_RETURN_JSONB_P(event_data(&data));
 }

@@ -53,6 +53,7 @@
 #define HEAR_US			500000	/* for answers to what is on the wire, before the exit */
 #define STOP_US			1000000 /* for that and for settling */
 #define RESERVED_FILES	100		/* for tables, logs and libraries */
+#define OWN_FILES		10		/* for event sets */
 
 /* How often in a row something failed, and when to try again (ticks). */
 typedef struct Setback
@@ -115,7 +116,8 @@ affordable(int wanted)
 				 errdetail("The server may open %lu files per process.",
 						   (unsigned long) limit.rlim_cur),
 				 errhint("Raise the limit of open files (ulimit -n, LimitNOFILE) or lower notify_pg.max_in_flight.")));
-	for (int i = 0; i < Min(most, max_safe_fds / 2); i++)
+	/* Beyond a third of its own, fd.c refuses the event sets of this process. */
+	for (int i = 0; i < Min(most, max_safe_fds / 3 - OWN_FILES); i++)
 		ReserveExternalFD();
 	return most;
 }

@@ -27,6 +27,7 @@
 #include "guc.h"
 #include "process/planner.h"
 #include "process/worker.h"
+#include "statement.h"
 #include "ticks.h"
 
 #define MAINTAIN_MS		60000
@@ -76,7 +77,7 @@ plan_once(void *arg)
 	bool		isnull;
 
 	memset(result, 0, sizeof(*result));
-	worker_plan(&plan, "SELECT * FROM notify._plan($1)", 1, types);
+	statement_plan(&plan, "SELECT * FROM notify._plan($1)", 1, types);
 	if (SPI_execute_plan(plan, values, NULL, false, 0) != SPI_OK_SELECT ||
 		SPI_processed != 1)
 		elog(ERROR, "notify._plan() did not return one row");
@@ -90,7 +91,7 @@ plan_once(void *arg)
 static void
 run(SPIPlanPtr *plan, const char *query, int nargs, Oid *types, Datum *values)
 {
-	worker_plan(plan, query, nargs, types);
+	statement_plan(plan, query, nargs, types);
 	if (SPI_execute_plan(*plan, values, NULL, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "failed: %s", query);
 }

@@ -282,22 +282,6 @@ worker_leave_if_dropped(void)
 	proc_exit(0);
 }
 
-SPIPlanPtr
-worker_plan(SPIPlanPtr *plan, const char *query, int nargs, Oid *types)
-{
-	SPIPlanPtr	fresh;
-
-	if (*plan)
-		return *plan;
-	fresh = SPI_prepare(query, nargs, types);
-	if (fresh == NULL)
-		elog(ERROR, "could not prepare \"%s\": %s", query,
-			 SPI_result_code_string(SPI_result));
-	SPI_keepplan(fresh);
-	*plan = fresh;
-	return fresh;
-}
-
 long
 worker_backoff(int failures, long least, long most)
 {

@@ -51,9 +51,6 @@ extern bool worker_transaction(WorkerTask work, void *arg);
 /* After an error: exit if the extension has left the database, or is another release's. */
 extern void worker_leave_if_dropped(void);
 
-/* A plan that outlives its transaction; "plan" keeps it. */
-extern SPIPlanPtr worker_plan(SPIPlanPtr *plan, const char *query, int nargs, Oid *types);
-
 /* Doubling from "least" ms after the first failure to "most" ms. */
 extern long worker_backoff(int failures, long least, long most);
 

@@ -139,7 +139,7 @@ $node->stop('immediate');
 cmp_ok($http->counts->{total}, '<', 313 + 4500, 'an immediate stop in the middle');
 $node->start;
 my $repeats = all_agree('immediate stop');
-cmp_ok($repeats, '<=', 100, "immediate stop: no more than max_in_flight arrived twice ($repeats)");
+cmp_ok($repeats, '<=', 300, "immediate stop: no more than max_in_flight arrived twice ($repeats)");
 half_way(4500);
 $node->stop('fast');
 cmp_ok($http->counts->{total}, '<', 313 + 9000, 'a fast stop in the middle');

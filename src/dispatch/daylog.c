@@ -1,0 +1,352 @@
+/*
+ * daylog.c
+ *		Rows of a log, found by their id or inserted, without an executor.
+ *
+ * A dispatcher reads two rows and writes one for every message.  An executor
+ * would open all days for each batch; here the one day an id belongs to is
+ * found by its name (message_YYYYMMDD in UTC, else message_default), once in a
+ * batch, and its index is asked directly.  A row that is not in its day's
+ * partition is looked for in the default one: it came before the day was made.
+ *
+ * Constraints and triggers of a log are not looked at: what is written is made
+ * here, in C, and the day is what the partition's constraint asks for.
+ *
+ * Locking: a partition is locked until the end of the transaction, as by a
+ * statement.  Its name is looked up again when the lock is there: a day may have
+ * been attached or dropped meanwhile.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/relation.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_index.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "utils/datetime.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+
+#include "capture/id.h"
+#include "compat.h"
+#include "dispatch/daylog.h"
+
+#define DAY_DEFAULT		PG_INT64_MIN	/* the partition of what has none */
+#define ROWS_MOST		1000			/* kept before they are inserted */
+
+/* A partition while it is worked on. */
+typedef struct Leaf
+{
+	int64		day;
+	Relation	relation;
+	AttrNumber	attnos[DAYLOG_COLUMNS];
+	TupleTableSlot *row;
+	Relation	index;			/* these two for reading */
+	IndexScanDesc scan;
+	TupleTableSlot **added;		/* the rest for writing */
+	int			nadded;
+	int			nslots;
+} Leaf;
+
+struct DayLog
+{
+	const DayLogShape *shape;
+	Snapshot	snapshot;
+	LOCKMODE	lock;
+	Oid			schema;
+	MemoryContext cxt;
+	List	   *leaves;			/* Leaf, the latest used first */
+};
+
+/* ------------------------------------------------------------ partitions --- */
+
+static Oid
+find_partition(const DayLog *log, int64 day)
+{
+	char		name[NAMEDATALEN];
+	int			year;
+	int			month;
+	int			mday;
+	Oid			relid;
+
+	if (day != DAY_DEFAULT)
+	{
+		j2date((int) day + UNIX_EPOCH_JDATE, &year, &month, &mday);
+		snprintf(name, sizeof(name), "%s_%04d%02d%02d", log->shape->name, year, month, mday);
+		relid = get_relname_relid(name, log->schema);
+		if (OidIsValid(relid) && get_rel_relispartition(relid))
+			return relid;
+	}
+	snprintf(name, sizeof(name), "%s_default", log->shape->name);
+	return get_relname_relid(name, log->schema);
+}
+
+static Relation
+open_partition(const DayLog *log, int64 day)
+{
+	for (;;)
+	{
+		Oid			relid = find_partition(log, day);
+		Relation	relation = try_relation_open(relid, log->lock);
+
+		CHECK_FOR_INTERRUPTS();
+		if (relation != NULL && find_partition(log, day) == relid)
+			return relation;
+		if (relation != NULL)
+			relation_close(relation, log->lock);
+		if (!OidIsValid(relid))
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_TABLE),
+					 errmsg("table notify.%s has no default partition", log->shape->name)));
+	}
+}
+
+static bool
+index_begins_with(Oid relid, const AttrNumber *keys, int nkeys)
+{
+	HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(relid));
+	Form_pg_index form;
+	bool		found;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	form = (Form_pg_index) GETSTRUCT(tuple);
+	found = form->indisvalid && form->indnkeyatts >= nkeys;
+	for (int i = 0; found && i < nkeys; i++)
+		found = form->indkey.values[i] == keys[i];
+	ReleaseSysCache(tuple);
+	return found;
+}
+
+Oid
+daylog_index(Relation relation, const AttrNumber *keys, int nkeys)
+{
+	ListCell   *cell;
+
+	foreach(cell, RelationGetIndexList(relation))
+		if (index_begins_with(lfirst_oid(cell), keys, nkeys))
+			return lfirst_oid(cell);
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("table \"%s\" has lost an index that dispatchers need",
+					RelationGetRelationName(relation)),
+			 errhint("Make it again as its parent has it.")));
+}
+
+static AttrNumber
+column(const Leaf *leaf, const char *name)
+{
+	AttrNumber	attno = get_attnum(RelationGetRelid(leaf->relation), name);
+
+	if (attno == InvalidAttrNumber)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("table \"%s\" has no column \"%s\"",
+						RelationGetRelationName(leaf->relation), name)));
+	return attno;
+}
+
+static Leaf *
+open_leaf(DayLog *log, int64 day)
+{
+	Leaf	   *leaf = palloc0(sizeof(Leaf));
+
+	leaf->day = day;
+	leaf->relation = open_partition(log, day);
+	leaf->row = table_slot_create(leaf->relation, NULL);
+	for (int i = 0; i < log->shape->ncolumns; i++)
+		leaf->attnos[i] = column(leaf, log->shape->columns[i]);
+	return leaf;
+}
+
+static Leaf *
+find_leaf(DayLog *log, int64 day)
+{
+	MemoryContext caller;
+	ListCell   *cell;
+	Leaf	   *leaf;
+
+	foreach(cell, log->leaves)
+	{
+		leaf = lfirst(cell);
+		if (leaf->day == day)
+			return leaf;
+	}
+	caller = MemoryContextSwitchTo(log->cxt);
+	leaf = open_leaf(log, day);
+	log->leaves = lcons(leaf, log->leaves);
+	MemoryContextSwitchTo(caller);
+	return leaf;
+}
+
+DayLog *
+daylog_open(const DayLogShape *shape, Snapshot snapshot, LOCKMODE lock)
+{
+	DayLog	   *log = palloc0(sizeof(DayLog));
+
+	log->shape = shape;
+	log->snapshot = snapshot;
+	log->lock = lock;
+	log->schema = get_namespace_oid("notify", false);
+	log->cxt = CurrentMemoryContext;
+	return log;
+}
+
+void
+daylog_close(DayLog *log)
+{
+	ListCell   *cell;
+
+	daylog_flush(log);
+	foreach(cell, log->leaves)
+	{
+		Leaf	   *leaf = lfirst(cell);
+
+		ExecDropSingleTupleTableSlot(leaf->row);
+		for (int i = 0; i < leaf->nslots; i++)
+			ExecDropSingleTupleTableSlot(leaf->added[i]);
+		if (leaf->scan != NULL)
+			index_endscan(leaf->scan);
+		if (leaf->index != NULL)
+			index_close(leaf->index, NoLock);
+		relation_close(leaf->relation, NoLock);
+	}
+	log->leaves = NIL;
+}
+
+/* --------------------------------------------------------------- reading --- */
+
+/* nkeys: how many of the index's columns will be asked for. */
+static void
+open_scan(DayLog *log, Leaf *leaf, int nkeys)
+{
+	MemoryContext caller = MemoryContextSwitchTo(log->cxt);
+	AttrNumber	attnos[DAYLOG_KEYS];
+
+	for (int i = 0; i < log->shape->nkeys; i++)
+		attnos[i] = column(leaf, log->shape->keys[i]);
+	leaf->index = index_open(daylog_index(leaf->relation, attnos, log->shape->nkeys),
+							 AccessShareLock);
+	leaf->scan = compat_index_beginscan(leaf->relation, leaf->index, log->snapshot,
+										nkeys);
+	MemoryContextSwitchTo(caller);
+}
+
+static bool
+fetch_from(DayLog *log, Leaf *leaf, const Datum *keys, Datum *values, bool *nulls)
+{
+	ScanKeyData scan_keys[DAYLOG_KEYS];
+
+	if (leaf->scan == NULL)
+		open_scan(log, leaf, log->shape->nkeys);
+	for (int i = 0; i < log->shape->nkeys; i++)
+		ScanKeyInit(&scan_keys[i], i + 1, BTEqualStrategyNumber, log->shape->equal[i], keys[i]);
+	index_rescan(leaf->scan, scan_keys, log->shape->nkeys, NULL, 0);
+	if (!index_getnext_slot(leaf->scan, ForwardScanDirection, leaf->row))
+		return false;
+	for (int i = 0; i < log->shape->ncolumns; i++)
+		values[i] = slot_getattr(leaf->row, leaf->attnos[i], &nulls[i]);
+	return true;
+}
+
+bool
+daylog_fetch(DayLog *log, int64 id, const Datum *keys, Datum *values, bool *nulls)
+{
+	return fetch_from(log, find_leaf(log, notify_id_day(id)), keys, values, nulls) ||
+		fetch_from(log, find_leaf(log, DAY_DEFAULT), keys, values, nulls);
+}
+
+/* Without a condition the whole index is read, to its first row that is there. */
+static bool
+any_in(DayLog *log, int64 day)
+{
+	Leaf	   *leaf = find_leaf(log, day);
+
+	if (leaf->scan == NULL)
+		open_scan(log, leaf, 0);
+	index_rescan(leaf->scan, NULL, 0, NULL, 0);
+	return index_getnext_slot(leaf->scan, ForwardScanDirection, leaf->row);
+}
+
+bool
+daylog_any(DayLog *log, int64 from, int64 to)
+{
+	for (int64 day = notify_id_day(from); day <= notify_id_day(to); day++)
+		if (any_in(log, day))
+			return true;
+	return any_in(log, DAY_DEFAULT);
+}
+
+/* --------------------------------------------------------------- writing --- */
+
+static TupleTableSlot *
+next_slot(DayLog *log, Leaf *leaf)
+{
+	MemoryContext caller = MemoryContextSwitchTo(log->cxt);
+
+	if (leaf->added == NULL)
+		leaf->added = palloc(ROWS_MOST * sizeof(TupleTableSlot *));
+	if (leaf->nadded == leaf->nslots)
+		leaf->added[leaf->nslots++] = table_slot_create(leaf->relation, NULL);
+	MemoryContextSwitchTo(caller);
+	return leaf->added[leaf->nadded++];
+}
+
+/* Indexes as they are now; nothing of a row that was refused stays behind. */
+static void
+insert_rows(DayLog *log, Leaf *leaf)
+{
+	EState	   *estate = CreateExecutorState();
+	ResultRelInfo *target = makeNode(ResultRelInfo);
+
+	InitResultRelInfo(target, leaf->relation, 0, NULL, 0);
+	ExecOpenIndices(target, false);
+	table_multi_insert(leaf->relation, leaf->added, leaf->nadded, GetCurrentCommandId(true), 0, NULL);
+	for (int i = 0; i < leaf->nadded; i++)
+	{
+		compat_insert_index_tuples(target, leaf->added[i], estate);
+		ResetPerTupleExprContext(estate);
+		ExecClearTuple(leaf->added[i]);
+	}
+	leaf->nadded = 0;
+	ExecCloseIndices(target);
+	FreeExecutorState(estate);
+}
+
+/* values are copied. */
+void
+daylog_add(DayLog *log, int64 id, const Datum *values, const bool *nulls)
+{
+	Leaf	   *leaf = find_leaf(log, notify_id_day(id));
+	TupleTableSlot *slot;
+
+	if (leaf->nadded == ROWS_MOST)
+		insert_rows(log, leaf);
+	slot = next_slot(log, leaf);
+	ExecClearTuple(slot);
+	memset(slot->tts_isnull, true, slot->tts_tupleDescriptor->natts * sizeof(bool));
+	for (int i = 0; i < log->shape->ncolumns; i++)
+	{
+		slot->tts_values[leaf->attnos[i] - 1] = values[i];
+		slot->tts_isnull[leaf->attnos[i] - 1] = nulls[i];
+	}
+	ExecStoreVirtualTuple(slot);
+	ExecMaterializeSlot(slot);
+}
+
+void
+daylog_flush(DayLog *log)
+{
+	ListCell   *cell;
+
+	foreach(cell, log->leaves)
+	{
+		Leaf	   *leaf = lfirst(cell);
+
+		if (leaf->nadded > 0)
+			insert_rows(log, leaf);
+	}
+}

@@ -1,0 +1,47 @@
+/*
+ * daylog.h
+ *		Rows of a log, found by their id or inserted, without an executor.
+ */
+#ifndef NOTIFY_DISPATCH_DAYLOG_H
+#define NOTIFY_DISPATCH_DAYLOG_H
+
+#include "access/skey.h"
+#include "utils/relcache.h"
+#include "utils/snapshot.h"
+
+#define DAYLOG_KEYS		2
+#define DAYLOG_COLUMNS	16
+
+/* Which log, and what of it; the columns come back in this order. */
+typedef struct DayLogShape
+{
+	const char *name;
+	int			ncolumns;
+	const char *columns[DAYLOG_COLUMNS];
+	int			nkeys;
+	const char *keys[DAYLOG_KEYS];	/* an index begins with them */
+	RegProcedure equal[DAYLOG_KEYS];
+} DayLogShape;
+
+typedef struct DayLog DayLog;
+
+/* In the current memory context, until daylog_close() in the same transaction. */
+extern DayLog *daylog_open(const DayLogShape *shape, Snapshot snapshot, LOCKMODE lock);
+extern void daylog_close(DayLog *log);
+
+/*
+ * The row with these keys in the day of id.  values are good until the next call.
+ */
+extern bool daylog_fetch(DayLog *log, int64 id, const Datum *keys, Datum *values, bool *nulls);
+
+/* Instead of fetching: has the index on the keys any row from the day of one id to that of another? */
+extern bool daylog_any(DayLog *log, int64 from, int64 to);
+
+/* A row for the day of id; what was added is in the table after daylog_flush(). */
+extern void daylog_add(DayLog *log, int64 id, const Datum *values, const bool *nulls);
+extern void daylog_flush(DayLog *log);
+
+/* An index of the relation that begins with these columns; an error when there is none. */
+extern Oid	daylog_index(Relation relation, const AttrNumber *keys, int nkeys);
+
+#endif							/* NOTIFY_DISPATCH_DAYLOG_H */

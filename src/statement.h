@@ -1,0 +1,16 @@
+/*
+ * statement.h
+ *		SQL statements that a process prepares once and keeps.
+ */
+#ifndef NOTIFY_STATEMENT_H
+#define NOTIFY_STATEMENT_H
+
+#include "executor/spi.h"
+
+/* Prepares it at first use; *plan is NULL before. Needs a connection to SPI. */
+extern SPIPlanPtr statement_plan(SPIPlanPtr *plan, const char *query, int nargs, Oid *types);
+
+/* Runs such a plan that gives one row of one column, the value of which is given. */
+extern Datum statement_value(SPIPlanPtr plan, Datum *values, const char *nulls, bool *isnull);
+
+#endif							/* NOTIFY_STATEMENT_H */
