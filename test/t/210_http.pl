@@ -26,7 +26,7 @@ use Time::HiRes qw(time);
 my $key = 'a signing key of 32 bytes, 5ECRE7';
 my $whsec = encode_base64($key, '');
 my $token = 'token-5ECRE7-in-a-header';
-my $node = notify_cluster('http');
+my $node = notify_cluster('http', conf => "notify_pg.max_in_flight = 100\n");
 my $http = http_sink();
 my $other = http_sink();
 my $fast = http_sink();
