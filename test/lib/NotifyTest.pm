@@ -22,7 +22,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(usleep time);
 
-our @EXPORT = qw(notify_cluster http_sink smtp_sink provider_sink certificate wait_until wait_for_sql wait_for_drain configuration
+our @EXPORT = qw(notify_cluster http_sink smtp_sink postfix_sink provider_sink certificate wait_until wait_for_sql wait_for_drain configuration
   decode_json encode_json load_example movable_clock);
 
 my $lib = dirname(__FILE__);
@@ -168,6 +168,16 @@ sub smtp_sink
 	my $sink = NotifyTest::Sink->start('smtp', $opt{port}, @args);
 	$sink->{cert} = $opt{cert};
 	return $sink;
+}
+
+# Postfix's own SMTP server (postfix_sink.py); undef and why not when there is none.
+sub postfix_sink
+{
+	my ($out, $err) = ('', '');
+	my $build = dirname(dirname($lib)) . '/build/postfix';
+	IPC::Run::run([ "$lib/postfix", $build ], '<', '/dev/null', '>', \$out, '2>', \$err) or return (undef, $err);
+	chomp $out;
+	return NotifyTest::Sink->start('postfix', undef, '--postfix', $out);
 }
 
 package NotifyTest::Clock;
