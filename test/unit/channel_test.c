@@ -22,6 +22,7 @@
 #include "channel/channel.h"
 #include "channel/classify.h"
 #include "channel/mime.h"
+#include "channel/reply.h"
 #include "channel/preset.h"
 #include "channel/request.h"
 #include "channel/scope.h"
@@ -45,6 +46,7 @@ PG_FUNCTION_INFO_V1(test_mime_file);
 PG_FUNCTION_INFO_V1(test_html);
 PG_FUNCTION_INFO_V1(test_http_class);
 PG_FUNCTION_INFO_V1(test_smtp_class);
+PG_FUNCTION_INFO_V1(test_answer);
 PG_FUNCTION_INFO_V1(test_retry_after);
 PG_FUNCTION_INFO_V1(test_reference);
 PG_FUNCTION_INFO_V1(test_clean);
@@ -116,6 +118,21 @@ Datum
 test_http_class(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_TEXT_P(cstring_to_text(send_class_name(classify_http(PG_GETARG_INT32(0)))));
+}
+
+/* answer(row of a preset, status, body): the class, "?" added when it was not understood */
+Datum
+test_answer(PG_FUNCTION_ARGS)
+{
+	Reply	   *reply = palloc0(sizeof(Reply));
+	SendResult	result = {.retry_after = -1};
+	char	   *body = text_argument(fcinfo, 2);
+	bool		understood;
+
+	reply->length = strlcpy(reply->text, body, sizeof(reply->text));
+	understood = reply_judge(reply_read("test", PG_GETARG_JSONB_P(0)), reply, PG_GETARG_INT32(1),
+							 &result, CurrentMemoryContext);
+	PG_RETURN_TEXT_P(cstring_to_text(psprintf("%s%s", send_class_name(result.class), understood ? "" : "?")));
 }
 
 static SmtpStage
