@@ -197,5 +197,11 @@ is(sql(qq{SELECT count(*) FROM notify.event e, notify.message m WHERE (e::text |
 my ($dump) = run_command([ 'pg_dump', '-d', $node->connstr('postgres') ]);
 like($dump, qr/\tevery-byte|every-byte\t/, 'a dump has the files of templates');
 unlike($dump, qr/invoice-7\t/, 'and no person\'s');
+append_to_file("$reader.sql", $dump);
+$node->safe_psql('postgres', 'CREATE DATABASE copy');
+$node->command_ok([ 'psql', '-XAq', '-v', 'ON_ERROR_STOP=1', '-o', '/dev/null', '-d', $node->connstr('copy'), '-f', "$reader.sql" ], 'it is restored');
+is($node->safe_psql('copy', q{SELECT string_agg(name, ' ' ORDER BY name) FROM notify.attachment WHERE name !~ 'mega'}), 'every-byte invite invoice-8 logo-1 terms/agb.pdf', 'with its files');
+is($node->safe_psql('copy', q{SELECT count(*) FROM notify.attachment a WHERE sha256 <> sha256(content)}), 0, 'byte for byte');
+is($node->safe_psql('copy', q{SELECT notify.arm(); SELECT count(*) FILTER (WHERE problem IS NOT NULL), count(*) FILTER (WHERE attachments IS NOT NULL) > 3 FROM notify.template}), "\n0|t", 'and nothing is wrong with the templates that name them');
 is(sql(q{SELECT notify.erase_recipient('ann') ->> 'attachments'}), 1, 'who is erased takes theirs along');
 done_testing();
