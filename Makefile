@@ -20,7 +20,7 @@ PG_CONFIG ?= pg_config
 
 # The extension's SQL: one file per concept, concatenated in this order.
 SQL_ORDER = schema id process instance capture liquid channel event rule partial template \
-	recipient people attachment preset provider presets choice message decide plan step receipt ready inbox act report grant
+	recipient people attachment preset provider presets choice message decide plan step budget receipt ready inbox act report grant
 SQL_FILES = $(wildcard $(SQL_ORDER:%=sql/%.sql))
 
 # From each release before this one (sql/upgrade/generate says how).

@@ -95,7 +95,7 @@ $$;
 COMMENT ON FUNCTION notify._find_cancels(text[], bigint) IS
 'Cancelling events with one of these keys and a higher id. Internal.';
 
-CREATE FUNCTION notify.decide(candidates notify.candidate[]) RETURNS SETOF notify.decision
+CREATE FUNCTION notify.decide(candidates notify.candidate[], budgets boolean DEFAULT true) RETURNS SETOF notify.decision
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
@@ -109,6 +109,10 @@ DECLARE
 	repeats bigint[] := '{}';
 	refusals boolean := EXISTS (SELECT FROM notify.preference) OR EXISTS (SELECT FROM notify.suppression);
 BEGIN
+	IF budgets AND EXISTS (SELECT FROM notify.budget) THEN
+		RETURN QUERY SELECT * FROM notify._within_budgets(ARRAY(SELECT d FROM notify.decide(candidates, false) AS d));
+		RETURN;
+	END IF;
 	-- Of those that may be sent, the later ones with one key; mostly nobody has any.
 	IF EXISTS (SELECT FROM unnest(candidates) AS u WHERE u.dedupe_key IS NOT NULL) THEN
 		repeats := ARRAY(SELECT w.n
@@ -198,5 +202,5 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION notify.decide(notify.candidate[]) IS
-'What would become of these candidates now: one row per recipient and channel, or one without a channel when it stops earlier. No side effect.';
+COMMENT ON FUNCTION notify.decide(notify.candidate[], boolean) IS
+'What would become of these candidates now: one row per recipient and channel, or one without a channel when it stops earlier. budgets false: as if there were no notify.budget. No side effect.';

@@ -17,7 +17,7 @@ GRANT USAGE ON SCHEMA notify TO notify_admin, notify_app, notify_report, notify_
 -- Configuration and people
 GRANT SELECT, INSERT, UPDATE, DELETE ON notify.source, notify.category, notify.rule, notify.template,
 	notify.partial, notify.preset, notify.provider, notify.recipient, notify.address,
-	notify.preference, notify.suppression, notify.rule_step, notify.attachment TO notify_admin;
+	notify.preference, notify.suppression, notify.rule_step, notify.budget, notify.attachment TO notify_admin;
 GRANT SELECT, INSERT, UPDATE, DELETE ON notify.recipient_source, notify.recipient_problem TO notify_admin;
 GRANT SELECT ON notify.recipient_former, notify.erasure TO notify_admin;
 GRANT INSERT, UPDATE, DELETE ON notify.secret TO notify_admin;
@@ -31,7 +31,7 @@ GRANT EXECUTE ON FUNCTION notify.attach(regclass, text, text[], text[]), notify.
 	notify.cancel(bigint, text), notify.redrive(timestamptz, timestamptz, text, text),
 	notify.replay(text, timestamptz, timestamptz), notify.arm(), notify.hold(text), notify.render(text, jsonb, text, jsonb), notify.sms_length(text), notify.preview(text, jsonb, text), notify.now(), notify.id_time(bigint), notify.time_id(timestamptz),
 	notify.status(), notify.explain(bigint), notify.explain(regclass, text), notify.content(bigint),
-	notify._workers(), notify._preloaded(), notify._gates() TO notify_admin;
+	notify._workers(), notify._preloaded(), notify._gates(), notify._period_start(text, text, timestamptz) TO notify_admin;
 -- What the checks behind a save call with the saver's own rights
 GRANT EXECUTE ON FUNCTION notify._check_channel(text), notify._saver(regrole, regrole, boolean),
 	notify._is_superuser(), notify._primary_key(regclass), notify._check_columns(regclass, text[], text[]),
@@ -68,10 +68,10 @@ GRANT EXECUTE ON FUNCTION notify.emit(text, text, jsonb, text),
 -- Logs and reports
 GRANT SELECT ON notify.event, notify.message, notify.outcome, notify.ready, notify.scheduled, notify.inbox,
 	notify.idempotency, notify.delivery, notify.failure, notify.delivery_report, notify.stat_queue,
-	notify.stat_worker, notify.stat_provider, notify.reason, notify.category, notify.rule, notify.rule_step, notify.source TO notify_report, notify_admin;
+	notify.stat_worker, notify.stat_provider, notify.stat_budget, notify.budget, notify.spent, notify.reason, notify.category, notify.rule, notify.rule_step, notify.source TO notify_report, notify_admin;
 GRANT EXECUTE ON FUNCTION notify.status(), notify.explain(bigint), notify.explain(regclass, text),
 	notify.content(bigint), notify.now(), notify.id_time(bigint), notify.time_id(timestamptz),
-	notify._workers(), notify._preloaded(), notify._gates() TO notify_report;
+	notify._workers(), notify._preloaded(), notify._gates(), notify._period_start(text, text, timestamptz) TO notify_report;
 
 GRANT SELECT ON notify.recipient_source, notify.recipient_problem, notify.erasure TO notify_report;
 GRANT SELECT ON notify.receipt_waiting, notify.receipt_dropped, notify.unclassified TO notify_report, notify_admin;
@@ -81,7 +81,7 @@ GRANT EXECUTE ON FUNCTION notify._count_unclassified(text, text, bigint, text) T
 
 -- What dumping and restoring takes, of an owner who is no superuser too
 GRANT SELECT, UPDATE ON SEQUENCE notify.rule_id_seq, notify.rule_version_id_seq, notify.template_version_id_seq,
-	notify.partial_version_id_seq, notify.provider_id_seq TO notify_admin;
+	notify.partial_version_id_seq, notify.provider_id_seq, notify.budget_id_seq, notify.budget_counter_seq TO notify_admin;
 GRANT INSERT ON notify.rule_version, notify.template_version, notify.partial_version, notify.origin TO notify_admin;
 GRANT EXECUTE ON FUNCTION notify._restoring(), notify._is_orphan(regrole) TO notify_admin, notify_app, notify_worker;
 GRANT EXECUTE ON FUNCTION notify._address_fault(text, text) TO notify_admin, notify_app;
@@ -104,7 +104,8 @@ GRANT EXECUTE ON FUNCTION notify._plan(integer), notify._maintain(), notify._clo
 	notify._rescue(integer, bigint), notify._give_back(integer, bigint, tid[], bigint[]), notify._providers(), notify._config_version(), notify._template(bigint), notify._partials(jsonb),
 	notify._attachments(jsonb, text, bigint), notify._drop_attachments() TO notify_worker;
 GRANT SELECT ON notify.attachment TO notify_worker;
-GRANT SELECT ON notify._serving TO notify_worker;
+GRANT SELECT ON notify._serving, notify.budget, notify.stat_budget TO notify_worker;
+GRANT SELECT, INSERT, UPDATE, DELETE ON notify.spent TO notify_worker;
 GRANT EXECUTE ON FUNCTION notify._choose(integer[], integer[], numeric[], bigint, text, text), notify._fail_doubtful(bigint[], boolean) TO notify_worker;
 GRANT SELECT ON notify.preference, notify.suppression TO notify_worker;
 GRANT EXECUTE ON FUNCTION notify._refusal(text, text, text, text), notify.address_hash(text), notify._token_key(), notify._retry_receipts(),
@@ -119,12 +120,15 @@ GRANT EXECUTE ON FUNCTION notify._is_superuser(), notify._held(), notify._is_cop
 	notify._next_due(timestamptz), notify._look_back(),
 	notify._apply_all(notify.event[], notify.candidate[], bigint), notify._apply(notify.candidate[]), notify._gather(notify.event[], bigint),
 	notify._audience_chunk(notify.cursor, notify.backlog, integer), notify._add_audience(notify.cursor, notify.event[]),
-	notify._flag_rules(notify.event[]), notify.decide(notify.candidate[]), notify._dedupe_key(bigint, text, text),
+	notify._flag_rules(notify.event[]), notify.decide(notify.candidate[], boolean), notify._dedupe_key(bigint, text, text),
 	notify._event_cancel_key(bigint), notify._find_cancels(text[], bigint),
 	notify._locale_chain(text), notify._event_meta(bigint, "char", text, text),
 	notify._event_old(notify.event), notify._run_query(bigint, text, bigint[], jsonb[], jsonb[], jsonb[]),
 	notify._promote(timestamptz, timestamptz, integer), notify._step(bigint, integer), notify._step_stop(bigint, bigint, integer),
-	notify._step_candidates(notify.scheduled[]), notify._data(bigint, "char", text, text, jsonb, jsonb, jsonb), notify._stop_claimed(bigint[]),
+	notify._step_candidates(notify.scheduled[]), notify._book(integer, bigint[], numeric[], boolean[]), notify._reserve(bigint[]),
+	notify._count_queue(bigint[]), notify._count_spent(bigint[]), notify._look_at_budgets(bigint), notify._afford(notify.scheduled[]),
+	notify._by_other_channels(notify.decision[], notify.decision[]), notify._within_budgets(notify.decision[]),
+	notify._budget_applies(notify.budget, text, text, text), notify._period_start(text, text, timestamptz), notify._data(bigint, "char", text, text, jsonb, jsonb, jsonb), notify._stop_claimed(bigint[]),
 	notify._settle_rest(timestamptz, bigint[], integer[], boolean[], integer[], text[], text[], text[], text[], bigint[], text[], text[]), notify._day_start(date),
 	notify._release(bigint[]), notify._lanes(), notify._overdue(), notify._reroute(integer), notify._gates(), notify._probe_due(), notify._offer_probes(),
 	notify._make_partitions(), notify._drop_partitions(), notify._finish_erasures(), notify._with_secrets(jsonb) TO notify_worker;
@@ -143,7 +147,7 @@ DECLARE
 	configuration regclass;
 BEGIN
 	FOREACH configuration IN ARRAY ARRAY[
-		'notify.source', 'notify.category', 'notify.rule', 'notify.rule_version', 'notify.rule_step',
+		'notify.source', 'notify.category', 'notify.rule', 'notify.rule_version', 'notify.rule_step', 'notify.budget', 'notify.budget_id_seq', 'notify.budget_counter_seq',
 		'notify.template', 'notify.template_version', 'notify.partial', 'notify.partial_version', 'notify.provider',
 		'notify.recipient', 'notify.address', 'notify.preference', 'notify.suppression', 'notify.recipient_source', 'notify.recipient_problem', 'notify.origin',
 		'notify.rule_version_id_seq', 'notify.template_version_id_seq', 'notify.partial_version_id_seq',

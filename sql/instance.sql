@@ -153,6 +153,8 @@ AS $$
 		UNION ALL
 		SELECT 4, format('provider %s: %s', p.name, f.fault)
 		FROM notify.provider p CROSS JOIN LATERAL notify._provider_fault(p) AS f (fault) WHERE p.enabled AND f.fault IS NOT NULL
+		UNION ALL
+		SELECT 5, p.line FROM notify._budget_problems() AS p WHERE p.fault
 	) AS o;
 $$;
 

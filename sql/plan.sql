@@ -539,7 +539,12 @@ SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
 	at timestamptz := notify.now();
+	budgeted boolean := EXISTS (SELECT FROM notify.budget);
+	due bigint[];
 BEGIN
+	IF budgeted THEN
+		PERFORM notify._look_at_budgets(cardinality(people));
+	END IF;
 	-- Who has another id since the event is still meant; looked up in the snapshot of the decision itself.
 	WITH d AS MATERIALIZED (
 		SELECT notify._next_id() AS id, t.*
@@ -575,9 +580,13 @@ BEGIN
 	), now AS (
 		INSERT INTO notify.ready (message, lane)
 		SELECT d.id, d.provider * 4 + d.priority FROM d WHERE d.verdict = 'send' AND d.due_at <= at
-		RETURNING 1
+		RETURNING message
 	)
-	SELECT count(*), (SELECT count(*) FROM now) INTO planned, readied FROM d;
+	SELECT count(*), (SELECT count(*) FROM now), CASE WHEN budgeted THEN (SELECT array_agg(n.message) FROM now n) END
+	INTO planned, readied, due FROM d;
+	IF budgeted THEN
+		PERFORM notify._reserve(due);
+	END IF;
 END
 $$;
 
@@ -627,48 +636,60 @@ $$;
 COMMENT ON FUNCTION notify._apply_all(notify.event[], notify.candidate[], bigint) IS
 '_apply() of what these events ask for, or of these candidates, that survives one it cannot plan: that one is skipped (plan_error). Internal.';
 
--- Moves what has come due since then from scheduled to ready; steps are given back to be decided.
+-- Moves what has come due since then from scheduled to ready, as far as there is money; the rest is given back to be decided.
 CREATE FUNCTION notify._promote(since timestamptz, until timestamptz, batch integer,
-								OUT taken integer, OUT moved integer, OUT steps notify.scheduled[])
+								OUT taken integer, OUT moved integer, OUT candidates notify.candidate[])
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
 AS $$
+DECLARE
+	due notify.scheduled[];
+	ready bigint[];
+	budgeted boolean := EXISTS (SELECT FROM notify.budget);
 BEGIN
-	WITH due AS (
+	WITH gone AS (
 		DELETE FROM notify.scheduled s
 		WHERE s.ctid = ANY (ARRAY(SELECT q.ctid FROM notify.scheduled q
 								  WHERE q.due_at BETWEEN since AND until ORDER BY q.due_at LIMIT batch
 								  FOR UPDATE SKIP LOCKED))
 		RETURNING s.*
-	), mine AS MATERIALIZED (
-		SELECT p.id FROM notify.provider p WHERE p.enabled AND p.id IN (SELECT d.provider FROM due d)
-	), put AS (
-	INSERT INTO notify.ready (message, lane, attempts, redriven, pinned)
-	SELECT d.message, coalesce(k.id, CASE WHEN v.weights IS NULL THEN v.provider
-										  ELSE notify._choose(v.choices, v.weights, v.costs, m.event, m.recipient, m.category) END, 0) * 4
-		   + m.priority, d.attempts, d.redriven, k.id IS NOT NULL
-	FROM due d
-	LEFT JOIN mine x ON x.id = d.provider
-	JOIN notify.message m ON m.id = d.message
-	LEFT JOIN notify._serving v ON v.channel = m.channel
-	-- What may go only once goes to no other provider; _reroute() fails it when its own is gone.
-	CROSS JOIN LATERAL (SELECT CASE WHEN d.provider IS NULL THEN NULL
-									WHEN x.id IS NOT NULL OR EXISTS (SELECT FROM notify.category c WHERE c.name = m.category AND c.at_most_once)
-									THEN d.provider END AS id) AS k
-	WHERE d.step = 0
-	ORDER BY d.due_at
-	ON CONFLICT (message) DO NOTHING	-- redriven twice
-	RETURNING 1
 	)
-	SELECT count(*), (SELECT count(*) FROM put), array_agg(d::notify.scheduled) FILTER (WHERE d.step > 0)
-	INTO taken, moved, steps FROM due d;
+	SELECT count(*), array_agg(g::notify.scheduled ORDER BY g.due_at) FILTER (WHERE g.step = 0),
+		   CASE WHEN bool_or(g.step > 0) THEN notify._step_candidates(array_agg(g::notify.scheduled) FILTER (WHERE g.step > 0)) END
+	INTO taken, due, candidates FROM gone g;
+	IF budgeted AND due IS NOT NULL THEN
+		SELECT f.going, candidates || f.instead INTO due, candidates FROM notify._afford(due) AS f;
+	END IF;
+	WITH mine AS MATERIALIZED (
+		SELECT p.id FROM notify.provider p WHERE p.enabled AND p.id IN (SELECT d.provider FROM unnest(due) AS d)
+	), put AS (
+		INSERT INTO notify.ready (message, lane, attempts, redriven, pinned)
+		SELECT d.message, coalesce(k.id, CASE WHEN v.weights IS NULL THEN v.provider
+											  ELSE notify._choose(v.choices, v.weights, v.costs, m.event, m.recipient, m.category) END, 0) * 4
+			   + m.priority, d.attempts, d.redriven, k.id IS NOT NULL
+		FROM unnest(due) WITH ORDINALITY AS d
+		LEFT JOIN mine x ON x.id = d.provider
+		JOIN notify.message m ON m.id = d.message
+		LEFT JOIN notify._serving v ON v.channel = m.channel
+		-- What may go only once goes to no other provider; _reroute() fails it when its own is gone.
+		CROSS JOIN LATERAL (SELECT CASE WHEN d.provider IS NULL THEN NULL
+										WHEN x.id IS NOT NULL OR EXISTS (SELECT FROM notify.category c WHERE c.name = m.category AND c.at_most_once)
+										THEN d.provider END AS id) AS k
+		ORDER BY d.ordinality
+		ON CONFLICT (message) DO NOTHING	-- redriven twice
+		RETURNING message
+	)
+	SELECT count(*), CASE WHEN budgeted THEN array_agg(p.message) END INTO moved, ready FROM put p;
+	IF ready IS NOT NULL THEN
+		PERFORM notify._reserve(ready);
+	END IF;
 END
 $$;
 
 COMMENT ON FUNCTION notify._promote(timestamptz, timestamptz, integer) IS
-'Moves messages due in this time into the queue; those no provider serves wait in lanes 0 to 3. taken: how many rows it took out of notify.scheduled; steps: those that are to be decided now. Internal.';
+'Moves messages due in this time into the queue; those no provider serves wait in lanes 0 to 3. taken: how many rows it took out of notify.scheduled; candidates: what is to be decided now, steps and what is to go by a cheaper channel. Internal.';
 
 -- When the first scheduled message from then on is due; NULL when there is none.
 CREATE FUNCTION notify._next_due(since timestamptz) RETURNS timestamptz
@@ -767,11 +788,11 @@ BEGIN
 	IF notify._next_due(since) <= at THEN
 		promoted := notify._promote(since, at, batch);
 	ELSE
-		SELECT 0 AS taken, 0 AS moved, NULL::notify.scheduled[] AS steps INTO promoted;
+		SELECT 0 AS taken, 0 AS moved, NULL::notify.candidate[] AS candidates INTO promoted;
 	END IF;
-	IF promoted.steps IS NOT NULL THEN
+	IF cardinality(promoted.candidates) > 0 THEN
 		SELECT a.planned, a.readied INTO stepped
-		FROM notify._apply_all(NULL, notify._step_candidates(promoted.steps), NULL) AS a;
+		FROM notify._apply_all(NULL, promoted.candidates, NULL) AS a;
 	ELSE
 		SELECT 0 AS planned, 0 AS readied INTO stepped;
 	END IF;

@@ -279,8 +279,9 @@ COMMENT ON FUNCTION notify._overdue() IS 'Locks messages whose dispatcher did no
 /*
  * Gives messages of providers that are gone, off or left alone to another provider of
  * their channel, some at a time; gives how many. Those that may have arrived stay
- * with a provider that is enabled; when it is not, those that may go only once fail. The lane of a provider that no other can
- * stand in for is left alone as a whole; lanes 0 to 3 have several channels.
+ * with a provider that is enabled; when it is not, those that may go only once fail. The lane
+ * of a provider that no other can stand in for is left alone as a whole; lanes 0 to 3 have several
+ * channels. What a dearer provider is to take waits in notify.scheduled, to ask the budgets again.
  */
 CREATE FUNCTION notify._reroute(batch integer) RETURNS bigint
 LANGUAGE plpgsql
@@ -300,6 +301,7 @@ DECLARE
 		WHERE p.id IS NULL OR p.id <> ALL (v.choices) AND (NOT p.enabled OR p.problem IS NOT NULL OR g.open AND NOT v.open
 													  AND NOT g.probe_due));
 	moved bigint;
+	budgeted boolean := EXISTS (SELECT FROM notify.budget);
 BEGIN
 	IF cardinality(stranded) = 0 THEN
 		RETURN 0;
@@ -311,7 +313,7 @@ BEGIN
 		ORDER BY r.lane, r.seq LIMIT batch
 		FOR UPDATE SKIP LOCKED), false);
 	WITH q AS MATERIALIZED (
-		SELECT r.ctid AS tid, CASE WHEN v.weights IS NULL THEN v.provider
+		SELECT r.ctid AS tid, r.lane / 4 AS was, CASE WHEN v.weights IS NULL THEN v.provider
 								   ELSE notify._choose(v.choices, v.weights, v.costs, m.event, m.recipient, m.category) END AS provider
 		FROM notify.ready r
 		JOIN notify.message m ON m.id = r.message
@@ -320,11 +322,22 @@ BEGIN
 		  AND (NOT r.pinned OR NOT EXISTS (SELECT FROM notify.provider p WHERE p.id = r.lane / 4 AND p.enabled))
 		ORDER BY r.lane, r.seq LIMIT batch
 		FOR UPDATE OF r SKIP LOCKED
+	), w AS MATERIALIZED (
+		SELECT q.*, budgeted AND EXISTS (SELECT FROM notify.provider n WHERE n.id = q.provider
+										 AND n.cost > coalesce((SELECT o.cost FROM notify.provider o WHERE o.id = q.was), 0)) AS dearer
+		FROM q
+	), dearer AS (
+		DELETE FROM notify.ready r USING w WHERE r.ctid = w.tid AND w.dearer RETURNING r.message, r.attempts, r.redriven
+	), asking AS (
+		INSERT INTO notify.scheduled (message, due_at, attempts, redriven)
+		SELECT d.message, notify.now(), d.attempts, d.redriven FROM dearer d
+		ON CONFLICT DO NOTHING RETURNING 1
+	), put AS (
+		UPDATE notify.ready r
+		SET lane = w.provider * 4 + r.lane % 4, seq = nextval('notify.ready_seq')
+		FROM w WHERE r.ctid = w.tid AND NOT w.dearer RETURNING 1
 	)
-	UPDATE notify.ready r
-	SET lane = q.provider * 4 + r.lane % 4, seq = nextval('notify.ready_seq')
-	FROM q WHERE r.ctid = q.tid;
-	GET DIAGNOSTICS moved = ROW_COUNT;
+	SELECT (SELECT count(*) FROM put) + (SELECT count(*) FROM asking) INTO moved;
 	RETURN moved;
 END
 $$;

@@ -371,6 +371,8 @@ AS $$
 		UNION ALL
 		SELECT 7, o.line FROM notify._word_obstacles() AS o
 		UNION ALL
+		SELECT 8, b.line FROM notify._budget_problems() AS b
+		UNION ALL
 		SELECT 8, format('users table %s: %s', s.relation, s.problem) FROM notify.recipient_source s WHERE s.problem IS NOT NULL
 		UNION ALL
 		SELECT 9, format('%s values of people could not be taken over; see notify.recipient_problem.', count(*))

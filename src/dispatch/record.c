@@ -5,7 +5,8 @@
  * Most messages are sent by a provider that is well: a row is deleted and a row
  * is written, both here.  What else an answer brings with it (another attempt, a
  * row of the inbox, an address or a provider to flag) is done for all such
- * answers of the batch by notify._settle_rest().
+ * answers of the batch by notify._settle_rest(), and budgets hear of those that
+ * cost something, when there are budgets, by notify._book().
  *
  * Fencing: a row is deleted only while it is owned by this slot and this start of
  * it.  One that moved since it was claimed (VACUUM FULL, a lease that was
@@ -60,6 +61,7 @@ typedef struct Facts
 	int			max_attempts;
 	bool		has_cost;
 	Datum		cost;
+	bool		budgeted;		/* budgets want to hear of it */
 } Facts;
 
 /* The columns of notify._settle_rest(), each an array while it is built. */
@@ -73,6 +75,14 @@ static const Oid rest_types[X_COUNT] = {
 	INT8OID, INT4OID, BOOLOID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT8OID, TEXTOID, TEXTOID
 };
 
+/* The columns of notify._book(), likewise. */
+typedef enum BookColumn
+{
+	B_MESSAGE, B_COST, B_TAKEN, B_COUNT
+} BookColumn;
+
+static const Oid book_types[B_COUNT] = {INT8OID, NUMERICOID, BOOLOID};
+
 typedef struct Recording
 {
 	int			slot;
@@ -85,6 +95,8 @@ typedef struct Recording
 	int			nrest;
 	Datum	   *rest[X_COUNT];
 	bool	   *rest_nulls[X_COUNT];
+	int			nbooked;
+	Datum	   *booked[B_COUNT];
 } Recording;
 
 /* -------------------------------------------------------------- providers --- */
@@ -100,8 +112,8 @@ read_facts(Facts *facts)
 	TupleDesc	desc;
 	bool		isnull;
 
-	statement_plan(&plan, "SELECT p.name, p.channel = 'inbox', p.problem IS NOT NULL, p.max_attempts, p.cost "
-				   "FROM notify.provider p WHERE p.id = $1", 1, types);
+	statement_plan(&plan, "SELECT p.name, p.channel = 'inbox', p.problem IS NOT NULL, p.max_attempts, p.cost, "
+				   "p.cost > 0 AND EXISTS (SELECT FROM notify.budget) FROM notify.provider p WHERE p.id = $1", 1, types);
 	if (SPI_execute_plan(plan, values, NULL, true, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not read notify.provider");
 	facts->found = SPI_processed == 1;
@@ -117,6 +129,7 @@ read_facts(Facts *facts)
 	facts->has_cost = !isnull;
 	if (facts->has_cost)
 		facts->cost = datumCopy(facts->cost, false, -1);
+	facts->budgeted = DatumGetBool(SPI_getbinval(row, desc, 6, &isnull)) && !isnull;
 	SPI_freetuptable(SPI_tuptable);
 }
 
@@ -300,6 +313,40 @@ settle_rest(Recording *recording)
 		elog(ERROR, "notify._settle_rest() failed");
 }
 
+/* ------------------------------------------------------------------ budgets --- */
+
+static void
+add_booking(Recording *recording, const Answer *answer, const Facts *facts)
+{
+	int			n = recording->nbooked++;
+
+	recording->booked[B_MESSAGE][n] = Int64GetDatum(answer->message);
+	recording->booked[B_COST][n] = facts->cost;
+	recording->booked[B_TAKEN][n] = BoolGetDatum(strcmp(answer->class, "ok") == 0);
+}
+
+static void
+book(Recording *recording)
+{
+	static SPIPlanPtr plan = NULL;
+	Oid			types[B_COUNT + 1] = {INT4OID};
+	Datum		values[B_COUNT + 1] = {Int32GetDatum(recording->slot)};
+	int16		length;
+	bool		by_value;
+	char		align;
+
+	for (int i = 0; i < B_COUNT; i++)
+	{
+		types[i + 1] = get_array_type(book_types[i]);
+		get_typlenbyvalalign(book_types[i], &length, &by_value, &align);
+		values[i + 1] = PointerGetDatum(construct_array(recording->booked[i], recording->nbooked,
+														book_types[i], length, by_value, align));
+	}
+	statement_plan(&plan, "SELECT notify._book($1, $2, $3, $4)", B_COUNT + 1, types);
+	if (SPI_execute_plan(plan, values, NULL, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "notify._book() failed");
+}
+
 /* ---------------------------------------------------------------- a batch --- */
 
 static bool
@@ -316,6 +363,8 @@ record_one(Recording *recording, const Answer *answer)
 	log_answer(recording, answer, &row, facts, verdict);
 	if (!is_plain(answer, facts, verdict))
 		add_rest(recording, answer, &row, facts, verdict);
+	if (facts->budgeted)
+		add_booking(recording, answer, facts);
 	return true;
 }
 
@@ -327,6 +376,8 @@ begin(Recording *recording, int count)
 		recording->rest[i] = palloc(count * sizeof(Datum));
 		recording->rest_nulls[i] = palloc(count * sizeof(bool));
 	}
+	for (int i = 0; i < B_COUNT; i++)
+		recording->booked[i] = palloc(count * sizeof(Datum));
 	CommandCounterIncrement();
 	recording->now = notify_now();
 	recording->snapshot = RegisterSnapshot(GetLatestSnapshot());
@@ -350,6 +401,8 @@ record(int slot, int64 boot, const Answer *answers, int count)
 	UnregisterSnapshot(recording.snapshot);
 	if (recording.nrest > 0)
 		settle_rest(&recording);
+	if (recording.nbooked > 0)
+		book(&recording);
 	CommandCounterIncrement();
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(cxt);

@@ -97,7 +97,7 @@ sub configuration
 	return q{
 	SELECT md5(string_agg(x::text, ',' ORDER BY x::text)) FROM (
 		SELECT to_jsonb(r) - 'problem' AS x FROM notify.rule r UNION ALL
-		SELECT to_jsonb(v) FROM notify.rule_version v UNION ALL SELECT to_jsonb(s) FROM notify.rule_step s UNION ALL SELECT to_jsonb(t) FROM notify.template t UNION ALL
+		SELECT to_jsonb(v) FROM notify.rule_version v UNION ALL SELECT to_jsonb(s) FROM notify.rule_step s UNION ALL SELECT to_jsonb(b) - 'counter' FROM notify.budget b UNION ALL SELECT to_jsonb(t) FROM notify.template t UNION ALL
 		SELECT to_jsonb(v) FROM notify.template_version v UNION ALL SELECT to_jsonb(s) - 'problem' FROM notify.source s UNION ALL
 		SELECT to_jsonb(c) FROM notify.category c UNION ALL SELECT to_jsonb(p) - 'problem' FROM notify.provider p UNION ALL
 		SELECT to_jsonb(p) - 'version' FROM notify.preset p UNION ALL

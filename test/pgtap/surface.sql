@@ -1,5 +1,5 @@
 -- What must hold for every object of the extension, whichever file it is from.
-SELECT plan(27);
+SELECT plan(29);
 
 -- Objects people see: no leading underscore, no day's partition.
 CREATE TEMP VIEW public_relation AS
@@ -46,7 +46,7 @@ SELECT is_empty(
     'everything, today''s partitions too, belongs to the extension');
 
 SELECT has_pk('notify', t, t || ' has a primary key')
-FROM unnest(ARRAY['source', 'category', 'rule', 'rule_step', 'template', 'provider', 'recipient', 'address', 'secret',
+FROM unnest(ARRAY['source', 'category', 'rule', 'rule_step', 'budget', 'spent', 'template', 'provider', 'recipient', 'address', 'secret',
                   'ready', 'scheduled', 'inbox', 'idempotency']) AS t;
 
 SELECT is_empty(

@@ -37,6 +37,8 @@ $a->safe_psql('shop', qq{
 	SET ROLE author;
 	INSERT INTO notify.rule (name, source, ops, template, category) VALUES ('authors', 'orders', '{delete}', 't', 'c');
 	INSERT INTO notify.rule_step VALUES ('authors', 2, '{webhook}', '1 hour', '{delivered}');
+	INSERT INTO notify.budget (category, channel, period, amount, over, time_zone) VALUES ('c', 'webhook', 'month', 100, 'defer', 'Asia/Shanghai');
+	UPDATE notify.provider SET cost = 0.01;
 	RESET ROLE;
 	INSERT INTO orders VALUES (1, 'ann', 'no'), (2, 'ann', 'original')});
 wait_for_drain($a, 'shop');

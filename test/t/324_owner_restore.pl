@@ -45,7 +45,8 @@ sql($old, 'shop_owner', qq{
 	INSERT INTO users VALUES ('ann', 'ann\@example.com');
 	INSERT INTO orders VALUES (1, 'ann'), (2, 'ann')});
 sql($old, 'author', q{INSERT INTO notify.rule (name, source, ops, template, category) VALUES ('authors', 'orders', '{delete}', 't', 'c');
-	INSERT INTO notify.rule_step VALUES ('authors', 2, '{webhook}', '1 hour', '{delivered}')});
+	INSERT INTO notify.rule_step VALUES ('authors', 2, '{webhook}', '1 hour', '{delivered}');
+	INSERT INTO notify.budget (category, channel, period, amount, over, time_zone) VALUES ('c', 'webhook', 'month', 100, 'defer', 'Asia/Shanghai')});
 wait_for_drain($old, 'shop');
 is(join(',', bodies()), 'order 2 the shop', 'the original sends');
 
@@ -136,6 +137,8 @@ sub restored
 	is(sql($new, 'shop_owner', q{SELECT s.step, s.after, v.steps = notify._steps(r.id), jsonb_array_length(v.steps)
 			FROM notify.rule r JOIN notify.rule_version v ON v.id = r.version JOIN notify.rule_step s ON s.rule = r.name}),
 		'2|01:00:00|t|1', "$what: that have their steps");
+	is(sql($new, 'shop_owner', 'SELECT s.name, b.amount, b.over FROM notify.stat_budget s JOIN notify.budget b ON b.id = s.budget'), 'c webhook by month|100|defer',
+		"$what: and a budget");
 	is(sql($new, 'shop_owner', q{SELECT t.problem IS NULL, (SELECT count(*) FROM jsonb_object_keys(v.partials))
 			FROM notify.template t JOIN notify.template_version v ON v.id = t.version}), 't|2', "$what: words with their partials");
 	is(sql($new, 'shop_owner', 'SELECT (SELECT count(*) FROM orders), (SELECT count(*) FROM notify.recipient), (SELECT count(*) FROM notify.address)'),
