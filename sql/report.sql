@@ -207,7 +207,8 @@ AS $$
 		   jsonb_strip_nulls(jsonb_build_object(
 			   'message', m.id, 'rule', coalesce(v.name, 'send'), 'recipient', m.recipient, 'channel', m.channel,
 			   'step', m.step, 'address', m.address, 'template', m.template, 'locale', w.locale, 'priority', m.priority,
-			   'due_at', m.due_at, 'expires_at', m.expires_at, 'error', m.detail,
+			   'due_at', m.due_at, 'expires_at', m.expires_at, 'error', CASE WHEN m.reason LIKE 'budget%' THEN NULL ELSE m.detail END,
+			   'budget', CASE WHEN m.reason LIKE 'budget%' THEN m.detail END,
 			   'dedupe_key', m.dedupe_key, 'cancel_key', m.cancel_key, 'meaning', q.meaning))
 	FROM (SELECT 1) AS one
 	LEFT JOIN notify.rule_version v ON v.id = m.rule

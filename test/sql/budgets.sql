@@ -84,7 +84,7 @@ SELECT say('offers', 7, 'b'), say('codes', 2, 'c');
 SELECT plan();
 SELECT * FROM money;
 SELECT * FROM said;
-SELECT step, verdict, reason, detail ->> 'error' AS budget, detail ->> 'meaning' AS meaning
+SELECT step, verdict, reason, detail ->> 'budget' AS budget, detail ->> 'meaning' AS meaning
 FROM notify.explain((SELECT max(event) FROM notify.message WHERE reason = 'budget')) WHERE step = 'decided';
 SELECT serve();
 SELECT * FROM money;
