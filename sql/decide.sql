@@ -74,6 +74,24 @@ RETURN 'notify:event:' || event::text;
 
 COMMENT ON FUNCTION notify._event_cancel_key(bigint) IS 'What cancel(event) writes into event.cancel_key. Internal.';
 
+-- Whether anything was cancelled since the day of that event; no newer one can be found within a day.
+CREATE FUNCTION notify._any_cancels(since bigint) RETURNS boolean
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+AS $$
+DECLARE
+	low bigint := notify._day_start((notify.id_time(since) AT TIME ZONE 'UTC')::date);
+	high bigint := notify.time_id(greatest(clock_timestamp(), notify.id_time(since)) + interval '2 days');
+BEGIN
+	RETURN EXISTS (SELECT FROM notify.event e WHERE e.cancel_key IS NOT NULL AND e.id >= low AND e.id < high);
+END
+$$;
+
+COMMENT ON FUNCTION notify._any_cancels(bigint) IS
+'False when there is no cancelling event as new as this one, by UTC days; a clock that was set back by two days may hide one. Internal.';
+
 /*
  * The cancelling events newer than "since" with one of these keys, as parallel
  * arrays; NULL when there are none, as there mostly are.
@@ -124,12 +142,14 @@ BEGIN
 							   WHERE u.dedupe_key IS NOT NULL) AS w
 						 WHERE w.seen > 1);
 	END IF;
-	SELECT f.cancelled, f.cancels INTO cancelled, cancels
-	FROM (SELECT array_agg(k.key) AS keys, min(u.event) AS since
-		  FROM unnest(candidates) AS u
-		  CROSS JOIN LATERAL (VALUES (u.cancel_key), (notify._event_cancel_key(u.event))) AS k (key)
-		  WHERE k.key IS NOT NULL) AS k
-	CROSS JOIN LATERAL notify._find_cancels(k.keys, k.since) AS f;
+	IF notify._any_cancels((SELECT min(u.event) FROM unnest(candidates) AS u)) THEN
+		SELECT f.cancelled, f.cancels INTO cancelled, cancels
+		FROM (SELECT array_agg(k.key) AS keys, min(u.event) AS since
+			  FROM unnest(candidates) AS u
+			  CROSS JOIN LATERAL (VALUES (u.cancel_key), (notify._event_cancel_key(u.event))) AS k (key)
+			  WHERE k.key IS NOT NULL) AS k
+		CROSS JOIN LATERAL notify._find_cancels(k.keys, k.since) AS f;
+	END IF;
 	RETURN QUERY
 	WITH person AS MATERIALIZED (
 		SELECT u.*, notify._locale_chain(r.locale) AS chain, k.class, k.ttl,

@@ -121,7 +121,7 @@ GRANT EXECUTE ON FUNCTION notify._is_superuser(), notify._held(), notify._is_cop
 	notify._apply_all(notify.event[], notify.candidate[], bigint), notify._apply(notify.candidate[]), notify._gather(notify.event[], bigint),
 	notify._audience_chunk(notify.cursor, notify.backlog, integer), notify._add_audience(notify.cursor, notify.event[]),
 	notify._flag_rules(notify.event[]), notify.decide(notify.candidate[], boolean), notify._dedupe_key(bigint, text, text),
-	notify._event_cancel_key(bigint), notify._find_cancels(text[], bigint),
+	notify._event_cancel_key(bigint), notify._find_cancels(text[], bigint), notify._any_cancels(bigint),
 	notify._locale_chain(text), notify._event_meta(bigint, "char", text, text),
 	notify._event_old(notify.event), notify._run_query(bigint, text, bigint[], jsonb[], jsonb[], jsonb[]),
 	notify._promote(timestamptz, timestamptz, integer), notify._step(bigint, integer), notify._step_stop(bigint, bigint, integer),

@@ -112,7 +112,7 @@ CREATE TABLE notify.ready (
 	boot		bigint,
 	lease		timestamptz,
 	pinned		boolean NOT NULL DEFAULT false
-) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
+) WITH (fillfactor = 40, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
 		autovacuum_vacuum_insert_scale_factor = 0, autovacuum_analyze_scale_factor = 0,
 		autovacuum_analyze_threshold = 100000, autovacuum_vacuum_cost_delay = 0);
 

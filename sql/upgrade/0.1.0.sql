@@ -72,6 +72,7 @@ ALTER TABLE notify.provider ADD COLUMN burst integer CHECK (burst > 0);
 DROP FUNCTION notify._settle(integer, bigint, tid[], bigint[], text[], integer[], text[], text[], bigint[], integer[], text[], text[]);
 DROP FUNCTION notify._verdict(text, text, boolean);
 ALTER TABLE notify.ready ADD COLUMN pinned boolean NOT NULL DEFAULT false;
+ALTER TABLE notify.ready SET (fillfactor = 40);
 ALTER TABLE notify.scheduled ADD COLUMN provider integer;
 ALTER TABLE notify.provider ADD COLUMN cost numeric CHECK (cost >= 0 AND cost <= 1000000);
 ALTER TABLE notify.outcome ADD COLUMN cost numeric;

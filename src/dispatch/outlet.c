@@ -399,8 +399,20 @@ concurrency(const Outlet *outlet, int capacity)
 	return Max(1, Min(CONCURRENCY_USUAL, (capacity - others) / 2));
 }
 
+/* Claimed messages that go before others of this priority, or with them. */
 static int
-room(const Outlet *outlet, int capacity)
+ahead_of(const Outlet *outlet, int priority)
+{
+	int			n = outlet->sending;
+
+	for (int p = 0; p <= priority; p++)
+		n += outlet->waiting[p];
+	return n;
+}
+
+/* For a lane: less urgent messages at hand do not keep more urgent ones out. */
+static int
+room(const Outlet *outlet, int capacity, int priority)
 {
 	double		ahead = outlet->rate * notify_lease / LEASE_SHARE;
 	int			limit;
@@ -409,7 +421,7 @@ room(const Outlet *outlet, int capacity)
 		return 0;
 	limit = outlet->inbox ? notify_batch_size :
 		concurrency(outlet, capacity) + (int) Min(ahead, notify_batch_size);
-	return Max(0, limit - outlet->sending - outlet->queued);
+	return Max(0, limit - ahead_of(outlet, priority));
 }
 
 static int
@@ -425,15 +437,15 @@ count_outlets(void)
 
 /* Room as the gate sees it; promise: for a claim that is about to be made. */
 static int
-gated_room(Outlet *outlet, int capacity, bool promise)
+gated_room(Outlet *outlet, int capacity, int priority, bool promise)
 {
-	int			wanted = room(outlet, capacity);
+	int			wanted = room(outlet, capacity, priority);
 	int			space = outlet->gate ?
 		gate_room(outlet->gate, &outlet->rate_limit, wanted, promise) : wanted;
 
 	if (promise)
 	{
-		outlet->full = wanted == 0;
+		outlet->full = room(outlet, capacity, PRIORITIES - 1) == 0;
 		outlet->starved = space == 0 && wanted > 0;
 		outlet->rationed = space > 0 && space < wanted;
 		outlet->queued_before = outlet->queued;
@@ -477,13 +489,13 @@ outlets_fill_claim(Claim *claim, int capacity)
 	{
 		Outlet	   *outlet = dlist_container(Outlet, node, iter.cur);
 
-		outlet->space = gated_room(outlet, capacity, true);
+		outlet->space = gated_room(outlet, capacity, 0, true);
 	}
 	for (int p = 0; p < PRIORITIES; p++)
 		dlist_foreach(iter, &outlets)
 		{
 			Outlet	   *outlet = dlist_container(Outlet, node, iter.cur);
-			int			space = outlet->space;
+			int			space = Min(outlet->space, room(outlet, capacity, p));
 
 			if (space == 0)
 				continue;
@@ -503,6 +515,24 @@ take_bounds(const Claim *claim)
 		if (outlet)
 			outlet->bound[claim->lanes[i] % PRIORITIES] = claim->bounds[i];
 	}
+}
+
+static void
+enqueue(Outlet *outlet, Job *job)
+{
+	int			priority = job->lane % PRIORITIES;
+
+	outlet->queued++;
+	outlet->waiting[priority]++;
+	dlist_push_tail(&outlet->queue[priority], &job->node);
+}
+
+static void
+dequeue(Outlet *outlet, Job *job)
+{
+	outlet->queued--;
+	outlet->waiting[job->lane % PRIORITIES]--;
+	dlist_delete(&job->node);
 }
 
 /* The claim has been committed: its jobs join the queues of their lanes. */
@@ -525,10 +555,9 @@ outlets_take_claim(Claim *claim)
 		}
 		job->outlet = outlet;
 		outlet->jobs++;
-		outlet->queued++;
 		if (outlet->gate)
 			gate_promise(outlet->gate, 1);
-		dlist_push_tail(&outlet->queue[job->lane % PRIORITIES], &job->node);
+		enqueue(outlet, job);
 	}
 	outlets_keep_promises();
 }
@@ -625,9 +654,9 @@ outlets_next(int capacity)
 	while ((best = best_outlet(capacity, &priority)) != NULL)
 		if (may_start(best, &probe))
 		{
-			Job		   *job = dlist_container(Job, node, dlist_pop_head_node(&best->queue[priority]));
+			Job		   *job = dlist_head_element(Job, node, &best->queue[priority]);
 
-			best->queued--;
+			dequeue(best, job);
 			job->begun = best->gate != NULL;
 			job->probe = probe;
 			return job;
@@ -667,8 +696,7 @@ outlets_stale(void)
 
 		if (job == NULL)
 			continue;
-		dlist_delete(&job->node);
-		outlet->queued--;
+		dequeue(outlet, job);
 		if (outlet->gate)
 			gate_promise(outlet->gate, -1);
 		return job;
@@ -734,13 +762,24 @@ outlets_hunger(int capacity)
 	{
 		Outlet	   *outlet = dlist_container(Outlet, node, iter.cur);
 
-		if (gated_room(outlet, capacity, false) == 0)
+		if (gated_room(outlet, capacity, PRIORITIES - 1, false) == 0)
 			continue;
 		if (outlet->sending > 0 && outlet->queued <= outlet->sending / 2)
 			return HUNGER_URGENT;
 		hunger = HUNGER_ROOM;
 	}
 	return hunger;
+}
+
+bool
+outlets_urgent_room(int capacity)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &outlets)
+		if (gated_room(dlist_container(Outlet, node, iter.cur), capacity, 0, false) > 0)
+			return true;
+	return false;
 }
 
 void

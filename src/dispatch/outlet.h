@@ -49,6 +49,7 @@ typedef struct Outlet
 	int			sending;
 	Size		wire_bytes;		/* held by what is sent with files */
 	int			queued;
+	int			waiting[PRIORITIES];	/* queued, of each */
 	dlist_head	queue[PRIORITIES];
 	int64		bound[PRIORITIES];
 	bool		full;			/* the last claim was held down by its room */
@@ -99,6 +100,9 @@ typedef enum Hunger
 } Hunger;
 
 extern Hunger outlets_hunger(int capacity);
+
+/* Is there room for the most urgent messages, whatever others wait here? */
+extern bool outlets_urgent_room(int capacity);
 
 /* A transfer is put on the wire; a message that was begun is not. */
 extern void outlet_began(Outlet *outlet);

@@ -45,6 +45,7 @@
 #define SETTLE_WAIT_US	20000	/* nor longer than this while others are sent */
 #define CLAIM_GAP_US	20000	/* between claims when no provider runs dry */
 #define CLAIM_LEAST_US	1000	/* between claims in any case while sending */
+#define CLAIM_NEWS_US	2000	/* when new messages came: one may be urgent */
 #define REFRESH_US		1000000 /* between looks at the configuration */
 #define REFRESH_SOON_US	20000	/* after a wake-up: it may be about a new provider */
 #define HELD_MOST		((Size) 16 * 1024 * 1024)	/* bytes of messages in memory */
@@ -83,6 +84,7 @@ static MemoryContext loop_cxt;	/* emptied in every round */
 static MemoryContext jobs_cxt;
 static WaitEventSet *events;
 static bool may_have_work = true;
+static bool woken = false;		/* since the last claim */
 static bool apart = false;		/* settle and claim in separate transactions */
 static bool unreported = false; /* statistics of an exchange */
 static int	settle_most = SETTLE_MOST;
@@ -230,22 +232,29 @@ next_suspect(void)
 	return next;
 }
 
+/*
+ * Providers that have all they can send for a while are not asked for, but what
+ * is more urgent than that must not wait for it to go.
+ */
 static int64
 claim_time(void)
 {
-	Hunger		hunger;
+	Hunger		hunger = HUNGER_FULL;
+	int64		gap = CLAIM_GAP_US;
 
 	if (jobs_bytes() >= HELD_MOST)
 		return PG_INT64_MAX;
-	if (!may_have_work)
-		return Max(claiming.until, outlets_room_time());
-	hunger = outlets_hunger(capacity);
-	if (hunger == HUNGER_FULL)
+	if (may_have_work)
+		hunger = outlets_hunger(capacity);
+	if (hunger == HUNGER_URGENT)
+		gap = CLAIM_LEAST_US;
+	else if (woken && outlets_urgent_room(capacity))
+		gap = CLAIM_NEWS_US;
+	else if (hunger == HUNGER_FULL)
 		return Max(claiming.until, outlets_room_time());
 	if (unanswered() == 0)
 		return claiming.until;
-	return Max(claiming.until,
-			   claimed_at + (hunger == HUNGER_URGENT ? CLAIM_LEAST_US : CLAIM_GAP_US));
+	return Max(claiming.until, claimed_at + gap);
 }
 
 static int64
@@ -351,6 +360,7 @@ after_claiming(Claim *claim, int64 now)
 {
 	slot_count(worker_slot, COUNT_CLAIMED, claim->njobs);
 	may_have_work = claim->any;
+	woken = false;
 	weigh(claim);
 	outlets_take_claim(claim);
 	claimed_at = now;
@@ -528,7 +538,7 @@ wait_for_something(void)
 		if (happened[i].events & WL_LATCH_SET)
 		{
 			ResetLatch(MyLatch);
-			may_have_work = true;
+			may_have_work = woken = true;
 			if (unanswered() == 0 && refresh_soon == 0)
 				refresh_soon = ticks_us() + REFRESH_SOON_US;
 		}
