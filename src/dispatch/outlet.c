@@ -420,7 +420,7 @@ room(const Outlet *outlet, int capacity, int priority)
 	if (outlet->retired || (!outlet->inbox && (outlet->provider == NULL || outlet->gate == NULL)))
 		return 0;
 	limit = outlet->inbox ? notify_batch_size :
-		concurrency(outlet, capacity) + (int) Min(ahead, notify_batch_size);
+		concurrency(outlet, capacity) + (int) Min(ahead, Min(notify_batch_size, capacity));
 	return Max(0, limit - ahead_of(outlet, priority));
 }
 

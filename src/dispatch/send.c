@@ -29,6 +29,7 @@
 #include "ticks.h"
 
 /* What is kept of the lease for settling the answer. */
+#define PUMP_TURNS	2
 #define MARGIN_SHARE	10
 #define MARGIN_LEAST_MS	INT64CONST(1000)
 
@@ -473,20 +474,23 @@ start_waiting(void)
 }
 
 /*
- * Until nothing more can be begun at once: a message that has room must not wait
- * for an event when all that was on the wire is answered.
+ * A message that has room must not wait for an event when all that was on the
+ * wire is answered; nor must a claim wait for a whole queue to be sent.
  */
-void
+bool
 send_pump(void)
 {
 	mux_run(mux);
 	finish_done();
-	while (start_waiting())
+	for (int turn = 0; turn < PUMP_TURNS; turn++)
 	{
+		if (!start_waiting())
+			return false;
 		mux_run(mux);
 		if (!finish_done())
-			break;
+			return false;
 	}
+	return true;
 }
 
 /* How many transfers have been under way since then or longer. */

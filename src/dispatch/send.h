@@ -18,8 +18,8 @@ typedef bool (*SendTransaction) (void (*work) (void *), void *arg);
 extern bool send_setup(int capacity, SendTransaction run);
 extern int	send_fd(void);
 
-/* Drive the transfers, take answers, start what fits. */
-extern void send_pump(void);
+/* Drive the transfers, take answers, start what fits; true: there may be more to start at once. */
+extern bool send_pump(void);
 
 extern int	send_in_flight(void);
 

@@ -53,6 +53,7 @@
 #define DAYS_MOST	40			/* looked through for what was cancelled */
 
 PG_FUNCTION_INFO_V1(notify_claim);
+PG_FUNCTION_INFO_V1(notify_any_cancels);
 
 typedef enum MessageColumn
 {
@@ -250,22 +251,30 @@ any_steps(const Take *take)
 	return false;
 }
 
+/* Was anything cancelled from the day of one event to that of another, or now? */
+static bool
+cancels_between(int64 first, int64 last, Snapshot snapshot)
+{
+	DayLog	   *cancels;
+	bool		any;
+
+	last = Max(last, notify_time_to_id(GetCurrentTimestamp() + MS_AHEAD * 1000));
+	if (notify_id_day(last) - notify_id_day(first) > DAYS_MOST)
+		return true;
+	cancels = daylog_open(&cancel_shape, snapshot, AccessShareLock);
+	any = daylog_any(cancels, first, last);
+	daylog_close(cancels);
+	return any;
+}
+
 static bool
 any_cancelled(const Take *take)
 {
 	int64		first;
 	int64		last;
-	DayLog	   *cancels;
-	bool		any;
 
 	range_of(take, M_EVENT, &first, &last);
-	last = Max(last, notify_time_to_id(GetCurrentTimestamp() + MS_AHEAD * 1000));
-	if (notify_id_day(last) - notify_id_day(first) > DAYS_MOST)
-		return true;
-	cancels = daylog_open(&cancel_shape, take->snapshot, AccessShareLock);
-	any = daylog_any(cancels, first, last);
-	daylog_close(cancels);
-	return any;
+	return cancels_between(first, last, take->snapshot);
 }
 
 static bool
@@ -627,6 +636,15 @@ bigints(FunctionCallInfo fcinfo, int argument, int64 **values)
 	for (int i = 0; i < n; i++)
 		(*values)[i] = DatumGetInt64(datums[i]);
 	return n;
+}
+
+/* _any_cancels(since) */
+Datum
+notify_any_cancels(PG_FUNCTION_ARGS)
+{
+	int64		since = PG_GETARG_INT64(0);
+
+	PG_RETURN_BOOL(cancels_between(since, since, GetActiveSnapshot()));
 }
 
 /* _claim(slot, boot, lanes, bounds, room, lease, max) */

@@ -527,21 +527,24 @@ static void
 wait_for_something(void)
 {
 	WaitEvent	happened[3];
-	int			n;
 
 	slot_gauge(worker_slot, COUNT_IN_FLIGHT, send_in_flight());
 	pgstat_report_activity(STATE_IDLE, NULL);
 	report_idle();
-	n = WaitEventSetWait(events, time_to_sleep(ticks_us()), happened, lengthof(happened),
-						 PG_WAIT_EXTENSION);
-	for (int i = 0; i < n; i++)
-		if (happened[i].events & WL_LATCH_SET)
-		{
-			ResetLatch(MyLatch);
-			may_have_work = woken = true;
-			if (unanswered() == 0 && refresh_soon == 0)
-				refresh_soon = ticks_us() + REFRESH_SOON_US;
-		}
+	(void) WaitEventSetWait(events, time_to_sleep(ticks_us()), happened, lengthof(happened),
+							PG_WAIT_EXTENSION);
+}
+
+/* In every round, for one that has work to do does not wait. */
+static void
+heed_latch(void)
+{
+	if (!MyLatch->is_set)
+		return;
+	ResetLatch(MyLatch);
+	may_have_work = woken = true;
+	if (unanswered() == 0 && refresh_soon == 0)
+		refresh_soon = ticks_us() + REFRESH_SOON_US;
 }
 
 /* False when the dispatcher has to start anew to obey the settings. */
@@ -554,26 +557,29 @@ obey_settings(void)
 	return notify_max_in_flight == asked_capacity;
 }
 
-static void
+static bool
 pump(void)
 {
 	int64		begun = ticks_us();
 	int64		rendered = send_render_us();
+	bool		more = send_pump();
 
-	send_pump();
 	rendered = send_render_us() - rendered;
 	slot_count(worker_slot, COUNT_RENDER_US, rendered);
 	slot_count(worker_slot, COUNT_WIRE_US, ticks_us() - begun - rendered);
+	return more;
 }
 
 static void
 dispatcher_round(void)
 {
 	int64		now;
+	bool		more;
 
 	MemoryContextReset(loop_cxt);
 	worker_check_interrupts();
-	pump();
+	heed_latch();
+	more = pump();
 	outlets_sweep();
 	if (outlets_news())
 	{
@@ -585,7 +591,7 @@ dispatcher_round(void)
 		may_have_work = true;
 	if (exchange_if_due(now))
 		pgstat_report_stat(false);
-	else
+	else if (!more)
 		wait_for_something();
 }
 
