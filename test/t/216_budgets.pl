@@ -79,7 +79,8 @@ sql(qq{
 	INSERT INTO notify.budget (category, channel, period, amount) VALUES ('sale', 'sms', 'month', 123.45);
 });
 
-# Six thousand at once, and workers that die meanwhile
+# Six thousand at once, slowly enough that workers can die meanwhile
+sql("UPDATE notify.provider SET rate = 300, burst = 20 WHERE name = 'texts'");
 campaign('sale', 6000);
 for my $kind (qw(dispatcher planner dispatcher))
 {
@@ -87,6 +88,7 @@ for my $kind (qw(dispatcher planner dispatcher))
 	wait_until('some more', sub { $sink->counts->{total} > $sent + 200 });
 	kill_worker($kind);
 }
+sql("UPDATE notify.provider SET rate = NULL, burst = NULL WHERE name = 'texts'");
 wait_for_drain($node);
 is(statuses('sale'), 'sms sent 2469, sms suppressed budget 3531', 'as many are sent as the money pays for, no more and no less');
 is(paid('sale'), '123.45', 'to the cent');
