@@ -41,7 +41,7 @@ typedef struct Outlet
 	bool		starved;		/* the last claim was held down by the gate */
 	bool		rationed;		/* the claim under way is, unless it finds less */
 	int			queued_before;	/* that claim */
-	int			space;			/* for each lane of the claim under way */
+	int			space;			/* for all lanes of the claim under way; less for one that others go before */
 	int			promised;		/* by the gate, to the claim under way */
 	int64		start_at;		/* ticks: no token before */
 	Transfer   *errand;			/* fetches what letters must wait for, or NULL */
