@@ -199,6 +199,18 @@ was_refused(const Transfer *transfer, CURLcode code)
 		 wire->opened == 0 && wire->error == 0);
 }
 
+/* Which address it was, after what is already said */
+static void
+say_refused(const Transfer *transfer, const char *before, SendResult *result)
+{
+	char		text[256];
+
+	snprintf(text, sizeof(text),
+			 "%saddress %s is private, and notify_pg.allow_private_addresses does not allow it",
+			 before, transfer->wire.address);
+	append_clean(result->detail, sizeof(result->detail), text, strlen(text));
+}
+
 static bool
 lacked_files(const Transfer *transfer, bool started)
 {
@@ -239,9 +251,7 @@ classify_failure(Transfer *transfer, CURLcode code, bool started, SendResult *re
 	{
 		result->neutral = true;
 		result->class = SEND_PERMANENT_MESSAGE;
-		snprintf(result->detail, sizeof(result->detail),
-				 "address %s is private, and notify_pg.allow_private_addresses does not allow it",
-				 transfer->wire.address);
+		say_refused(transfer, "", result);
 	}
 	else if (lacked_files(transfer, started))
 	{
@@ -257,6 +267,8 @@ classify_failure(Transfer *transfer, CURLcode code, bool started, SendResult *re
 		result->ambiguous = started;
 		result->neutral |= code == CURLE_OUT_OF_MEMORY || code == CURLE_ABORTED_BY_CALLBACK;
 		append_clean(result->detail, sizeof(result->detail), error, strlen(error));
+		if (code == CURLE_COULDNT_CONNECT && transfer->wire.refused > 0)
+			say_refused(transfer, "; ", result);
 	}
 }
 
