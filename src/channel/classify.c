@@ -108,9 +108,29 @@ has_any(const char *text, const char *const *words, int count)
 	return false;
 }
 
-/* Does the text say in words that there is no such person? */
+/*
+ * The words of a reply without what stands in angle brackets: addresses and host
+ * names, which say nothing, whatever they are called.
+ */
+static void
+bare_words(const char *text, char *out, size_t size)
+{
+	size_t		used = 0;
+
+	while (*text && used + 1 < size)
+	{
+		const char *end = *text == '<' ? strchr(text, '>') : NULL;
+
+		if (end == NULL)
+			out[used++] = *text;
+		text = (end ? end : text) + 1;
+	}
+	out[used] = '\0';
+}
+
+/* Do the words say that there is no such person? */
 static bool
-says_unknown(const char *text)
+says_unknown(const char *words)
 {
 	static const char *const unknown[] = {
 		"user unknown", "unknown user", "no such user", "user not found",
@@ -124,12 +144,29 @@ says_unknown(const char *text)
 		"dkim", "dmarc", "blacklist", "listed", "sender", "authent", "limit"
 	};
 
-	return has_any(text, unknown, lengthof(unknown)) &&
-		!has_any(text, other, lengthof(other));
+	return has_any(words, unknown, lengthof(unknown)) &&
+		!has_any(words, other, lengthof(other));
+}
+
+/*
+ * Do the words say that it is us who are refused?  Servers put off such a refusal
+ * to the recipient's turn (Postfix does unless told otherwise).  After that, or in
+ * a report, they are some other server's words about one letter.
+ */
+static bool
+says_us(SmtpStage stage, const char *words)
+{
+	static const char *const us[] = {
+		"sender address rejected", "sender rejected", "client host",
+		"helo command rejected"
+	};
+
+	return strcasestr(words, "relay") != NULL ||
+		(stage == SMTP_RCPT && has_any(words, us, lengthof(us)));
 }
 
 static bool
-recipient_is_gone(int code, Enhanced enhanced, const char *text)
+recipient_is_gone(int code, Enhanced enhanced, const char *words)
 {
 	if (enhanced.class == 5 && enhanced.subject == 1 && enhanced.detail != 0)
 		return enhanced.detail <= 6 || enhanced.detail == 10;	/* 7, 8: the sender */
@@ -140,17 +177,17 @@ recipient_is_gone(int code, Enhanced enhanced, const char *text)
 		return false;
 	if (enhanced.class == 0 && (code == 551 || code == 556))
 		return true;			/* not local; domain takes no mail */
-	return says_unknown(text);
+	return says_unknown(words);
 }
 
 /* 5.7.x: who we are, or what we are thought to be */
 static SendClass
-policy_class(SmtpStage stage, Enhanced enhanced, const char *text)
+policy_class(SmtpStage stage, Enhanced enhanced, const char *words)
 {
 	bool		credentials = enhanced.detail == 3 ||
 		(enhanced.detail >= 8 && enhanced.detail <= 14);
 
-	if (credentials || stage <= SMTP_MAIL || strcasestr(text, "relay") != NULL)
+	if (credentials || stage <= SMTP_MAIL || says_us(stage, words))
 		return SEND_AUTH;
 	return SEND_PERMANENT_MESSAGE;
 }
@@ -162,16 +199,18 @@ permanent_class(SmtpStage stage, int code, const char *text)
 	Enhanced	enhanced = read_enhanced(text);
 	bool		sender = enhanced.class == 5 && enhanced.subject == 1 &&
 		(enhanced.detail == 7 || enhanced.detail == 8);
+	char		words[REPLY_KEPT];
 
+	bare_words(text, words, sizeof(words));
 	if (stage == SMTP_AUTH || code == 530 || code == 534 || code == 535 || code == 538)
 		return SEND_AUTH;
 	if (enhanced.class == 5 && enhanced.subject == 7)
-		return policy_class(stage, enhanced, text);
+		return policy_class(stage, enhanced, words);
 	if (code == 552)
 		return SEND_PERMANENT_MESSAGE;
 	if (sender || (stage == SMTP_MAIL && code == 553))
 		return SEND_AUTH;
-	if (stage >= SMTP_RCPT && recipient_is_gone(code, enhanced, text))
+	if (stage >= SMTP_RCPT && recipient_is_gone(code, enhanced, words))
 		return SEND_PERMANENT_RECIPIENT;
 	return SEND_PERMANENT_MESSAGE;
 }

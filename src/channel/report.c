@@ -192,7 +192,7 @@ take_parts(Report *report)
 }
 
 /*
- * As if it were the reply to RCPT TO.  Some servers say only 5.0.0 in Status
+ * As if it were the reply to the letter.  Some servers say only 5.0.0 in Status
  * and the truth in their words.
  */
 static SendClass
@@ -213,7 +213,7 @@ report_class(const char *status, const char *diagnostic)
 		end++;
 	if (strncmp(end, "5.", 2) != 0 && strncmp(end, "4.", 2) != 0)
 		end = psprintf("%s %s", status, end);
-	return classify_smtp(SMTP_RCPT, code, end);
+	return classify_smtp(SMTP_MESSAGE, code, end);
 }
 
 static void

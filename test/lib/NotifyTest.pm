@@ -171,13 +171,16 @@ sub smtp_sink
 }
 
 # Postfix's own SMTP server (postfix_sink.py); undef and why not when there is none.
+# cert, key: it offers STARTTLS; auth => "user:password": and a login.
 sub postfix_sink
 {
+	my (%opt) = @_;
+	my @more = (($opt{cert} ? ('--tls', $opt{cert}, $opt{key}) : ()), ($opt{auth} ? ('--auth', $opt{auth}) : ()));
 	my ($out, $err) = ('', '');
 	my $build = dirname(dirname($lib)) . '/build/postfix';
 	IPC::Run::run([ "$lib/postfix", $build ], '<', '/dev/null', '>', \$out, '2>', \$err) or return (undef, $err);
 	chomp $out;
-	return NotifyTest::Sink->start('postfix', undef, '--postfix', $out);
+	return NotifyTest::Sink->start('postfix', undef, '--postfix', $out, @more);
 }
 
 package NotifyTest::Clock;

@@ -93,6 +93,9 @@ SELECT stage, code, reply, smtp_class(stage, code, reply) AS class FROM (VALUES
     ('rcpt', 550, 'mailbox unavailable'), ('rcpt', 551, 'user not local'), ('rcpt', 556, 'domain does not take mail'), ('rcpt', 553, 'not allowed'),
     ('rcpt', 550, 'sender domain does not exist'), ('rcpt', 550, '5.4.1 access denied'), ('rcpt', 503, 'bad sequence'), ('rcpt', 530, 'authentication required'),
     ('data', 552, '5.3.4 too big'), ('data', 554, '5.7.1 spam'), ('data', 550, '5.6.0 bad content'), ('data', 451, 'try later'), ('data', 550, '5.1.1 unknown'),
+    ('rcpt', 554, '5.7.1 <a@b>: Sender address rejected: Access denied'), ('rcpt', 554, '5.7.1 <db.b>: Helo command rejected: Access denied'),
+    ('rcpt', 554, '5.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.example'), ('rcpt', 554, '5.7.1 <relay-client host@b>: Recipient address rejected: Access denied'),
+    ('rcpt', 554, '5.7.1 <relay@b: Access denied'), ('rcpt', 550, '<no such user@b>: try elsewhere'), ('rcpt', 550, '<unlimited@b>: no such user'), ('data', 554, '5.7.1 Sender address rejected'),
     ('data', 354, 'odd'), ('data', 250, 'ok')) AS v(stage, code, reply);
 
 -- Retry-After: seconds or a date, at most a day; 1714566600 is 2024-05-01 12:30:00 UTC

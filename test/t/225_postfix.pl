@@ -1,10 +1,15 @@
 # Mail to Postfix: whether its SMTP server takes what we say, and what it took is
-# what was meant, read back with Python's email package. What refusals mean is
-# shown in 220_smtp.pl.
+# what was meant, read back with Python's email package; and what we make of its
+# own words when it takes nothing, of its STARTTLS and its AUTH (who asks for the
+# password in Dovecot's place is the sink, so that no SASL package is needed).
 #
 # Catches: a command that a strict server does not take, a line, a dot or a line end
 # changed on the way, a header that means something else to another reader, letters
-# mixed up on a kept connection.
+# mixed up on a kept connection; an address given up because of a policy, or kept
+# after "User unknown"; letters burnt one by one on a server that refuses us as
+# sender, and only says so at the recipient's turn; a provider paused because of one
+# person's server, or because a person is called "relay"; a letter over TLS that
+# nobody vouches for, a password that goes there.
 
 use strict;
 use warnings;
@@ -14,7 +19,9 @@ use NotifyTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my ($postfix, $why_not) = postfix_sink();
+my ($cert, $cert_key) = certificate();
+my ($other_cert) = certificate();
+my ($postfix, $why_not) = postfix_sink(cert => $cert, key => $cert_key, auth => 'shop:Pa55-5ECRE7');
 plan skip_all => "no Postfix here: $why_not" unless $postfix;
 my $node = notify_cluster('postfix', conf => "notify_pg.breaker_pause = 0\n");
 
@@ -38,7 +45,7 @@ sub send_to
 {
 	my ($local, $template, $category) = @_;
 	sql(qq{INSERT INTO notify.recipient (id) VALUES ('$local') ON CONFLICT DO NOTHING;
-		INSERT INTO notify.address (recipient, channel, address) VALUES ('$local', 'email', '$local\@x.example') ON CONFLICT DO NOTHING;
+		INSERT INTO notify.address (recipient, channel, address) SELECT '$local', 'email', '$local\@x.example' WHERE NOT EXISTS (SELECT FROM notify.address WHERE recipient = '$local');
 		SELECT notify.send('$local', '$template', '{}', '@{[$category // 'c']}')});
 	wait_for_sql($node, "SELECT count(*) FROM notify.ready", 0);
 	wait_for_sql($node, "SELECT o.class IS NOT NULL FROM notify.outcome o WHERE o.message = (SELECT max(message) FROM notify.delivery WHERE recipient = '$local') ORDER BY o.at LIMIT 1");
@@ -79,7 +86,7 @@ like($mail->{list}, qr{^ *<https://shop\.example/leave\?token=}, 'and how to lea
 like($mail->{mail_from}, qr/^bounces\+\d+-[0-9a-f]{16}\@shop\.example$/, 'the return path says which it was');
 is_deeply($mail->{defects}, [], 'nothing is wrong with its form');
 cmp_ok($mail->{longest}, '<=', 998, 'no line is too long');
-like(sql('SELECT reference FROM notify.outcome'), qr/^[0-9]+$/, 'its queue id is kept');
+like(sql('SELECT reference FROM notify.outcome'), qr/^[0-9A-F]{6,}$/, 'its queue id is kept');
 like(send_to('bob', 'all'), qr/^ok\|250/, 'a letter with files, over a kept connection');
 $mail = read_mail('bob');
 is_deeply($mail->{types}, [qw(multipart/mixed multipart/alternative text/plain multipart/related text/html image/png application/octet-stream)], 'is made as it should be');
@@ -90,6 +97,89 @@ sql(qq{INSERT INTO notify.recipient (id) SELECT 'm' || n FROM generate_series(1,
 	SELECT notify.send(id, 'plain', '{}', 'c') FROM notify.recipient WHERE id LIKE 'm%'});
 wait_for_drain($node);
 is(scalar(grep { $_->{rcpt_tos}[0] =~ /^m\d/ } $postfix->mails), $many, 'many at once, each to its own');
+
+
+#
+# Not taken
+#
+my $settings = { host => '127.0.0.1', port => $postfix->port + 0, tls => 'none', from => 'shop@shop.example' };
+
+# Another provider in place of the one there is
+sub provider
+{
+	my ($name, %more) = @_;
+	my $json = encode_json({ %$settings, %more });
+	sql(qq{UPDATE notify.provider SET enabled = false WHERE channel = 'email';
+		INSERT INTO notify.provider (name, preset, settings, max_attempts) VALUES ('$name', 'smtp', '$json', 3)});
+}
+
+sub problem { return sql("SELECT problem FROM notify.provider WHERE enabled AND channel = 'email'") }
+sub state_of { return sql("SELECT state FROM notify.address WHERE recipient = '$_[0]'") }
+sub status_of { return sql("SELECT status FROM notify.delivery WHERE recipient = '$_[0]' ORDER BY message DESC LIMIT 1") }
+sub mails_to { my ($local) = @_; return scalar grep { $_->{rcpt_tos}[0] =~ /^\Q$local\E@/ } $postfix->mails }
+
+sql(q{INSERT INTO notify.template (name, channel, subject, body) VALUES ('win', 'email', 'Our lottery', 'Hello');
+	INSERT INTO notify.attachment (name, content_type, content) VALUES ('huge', 'application/octet-stream', (SELECT string_agg(sha256(i::text::bytea), '') FROM generate_series(1, 150000) AS i));
+	INSERT INTO notify.template (name, channel, subject, body, attachments) VALUES ('heavy', 'email', 'Heavy', 'Hello', '[{"name": "huge"}]')});
+provider('refusing');
+for my $case (
+	# recipient, template, outcome, status, state of the address
+	[ 'gone', 'plain', qr/^permanent_recipient\|550\|550 to RCPT TO: 5\.1\.1 .*User unknown in local recipient table/, 'failed', 'invalid' ],
+	[ 'private', 'plain', qr/^permanent_message\|554\|554 to RCPT TO: 5\.7\.1 .*Recipient address rejected: Access denied/, 'failed', 'active' ],
+	[ 'private+relay', 'plain', qr/^permanent_message\|554\|554 to RCPT TO: 5\.7\.1 <private\+relay\@x\.example>: Recipient address rejected/, 'failed', 'active' ],
+	[ 'win', 'win', qr/^permanent_message\|550\|.*5\.7\.1 no lotteries here/, 'failed', 'active' ],
+	[ 'heavy', 'heavy', qr/^permanent_message\|552\|552 to MAIL FROM: 5\.3\.4 Message size exceeds/, 'failed', 'active' ],
+	[ 'busy', 'plain', qr/^retry\|450\|450 to RCPT TO: 4\.2\.1 .*The mailbox is busy/, 'retrying', 'active' ],
+	[ 'cy', 'plain', qr/^ok\|250/, 'sent', 'active' ])
+{
+	my ($local, $template, $outcome, $status, $state) = @$case;
+	like(send_to($local, $template), $outcome, "$local: what Postfix says, and what that comes to");
+	is(status_of($local), $status, 'its letter');
+	is(state_of($local), $state, 'and the address');
+	is(mails_to($local), $status eq 'sent' ? 1 : 0, 'as Postfix has it');
+	is(problem(), '', 'the provider has no problem');
+}
+is(sql('SELECT count(*) FROM notify.suppression'), 0, 'nobody is suppressed');
+sql(q{SELECT notify.send('gone', 'plain', '{}', 'c')});
+wait_for_sql($node, q{SELECT count(*) = 2 FROM notify.delivery WHERE recipient = 'gone'});
+is(status_of('gone'), 'skipped', 'nothing more goes to who is gone');
+
+# We are refused: the provider has a problem, what it was given waits, people are left alone
+my @ours = (
+	[ 'sender', { from => 'shop@refused.example' }, 'dan', qr/^auth\|554\|554 to RCPT TO: 5\.7\.1 .*Sender address rejected: Access denied/ ],
+	[ 'greeting', { helo => 'refused.example' }, 'eve', qr/^auth\|554\|554 to RCPT TO: 5\.7\.1 .*Helo command rejected: Access denied/ ],
+	[ 'relaying', {}, 'fay', qr/^auth\|554\|554 to RCPT TO: 5\.7\.1 .*Relay access denied/ ]);
+sql(q{INSERT INTO notify.recipient (id) VALUES ('fay'); INSERT INTO notify.address (recipient, channel, address) VALUES ('fay', 'email', 'fay@y.example')});
+for my $case (@ours)
+{
+	my ($name, $more, $local, $outcome) = @$case;
+	provider($name, %$more);
+	like(send_to($local, 'plain'), $outcome, "$name refused, said at the recipient's turn");
+	like(problem(), qr/5\.7\.1/, 'is the provider\'s problem');
+	is(status_of($local), 'retrying', 'its letter waits');
+	is(state_of($local), 'active', 'the address is left alone');
+}
+
+# TLS and a login
+sql("INSERT INTO notify.secret VALUES ('mail_password', 'Pa55-5ECRE7')");
+provider('safe', tls => 'required', ca_file => $cert, username => 'shop', password => { secret => 'mail_password' });
+like(send_to('gus', 'plain'), qr/^ok\|250/, 'STARTTLS, whose certificate our authority signed, and a login');
+my ($letter) = grep { $_->{rcpt_tos}[0] eq 'gus@x.example' } $postfix->mails;
+like($letter->{content}, qr/^Received: .*\(using TLSv1\.[23] with cipher.*\(Authenticated sender: shop\).*with ESMTPSA/s, 'Postfix saw both');
+provider('unsafe', tls => 'required', ca_file => $other_cert, username => 'shop', password => { secret => 'mail_password' });
+like(send_to('hal', 'plain'), qr/^provider_down\|.*certificate/, 'a certificate that another authority signed');
+is(mails_to('hal'), 0, 'is given nothing');
+provider('unknown', tls => 'required', username => 'shop', password => { secret => 'mail_password' });
+like(send_to('ida', 'plain'), qr/^provider_down\|.*certificate/, 'nor is one that the system does not know');
+is(mails_to('ida'), 0, 'is given nothing');
+my $log = slurp_file("$postfix->{dir}/log");
+is(scalar(() = $log =~ /disconnect from .* auth=/g), scalar(() = $log =~ /disconnect from .* ehlo=2 starttls=1 auth=/g), 'no password but where it was safe');
+provider('wrong', tls => 'required', ca_file => $cert, username => 'shop', password => { secret => 'mail_password' });
+sql("UPDATE notify.secret SET value = 'wr0ng-5ECRE7'");
+like(send_to('jan', 'plain'), qr/^auth\|535\|535 to AUTH: 5\.7\.8 Error: authentication failed/, 'a wrong password');
+like(problem(), qr/5\.7\.8/, 'is the provider\'s problem');
+is(status_of('jan'), 'retrying', 'its letter waits');
+unlike(sql("SELECT string_agg(o::text, ' ') FROM notify.outcome o"), qr/5ECRE7|NVDUkU3/, 'what is kept of all that holds no password');
 
 $node->stop;
 done_testing();
