@@ -398,7 +398,7 @@ BEGIN
 			RETURN NEXT d;
 		END LOOP;
 		EXIT WHEN cardinality(refused) = 0;
-		queue := ARRAY(SELECT o FROM notify.decide(notify._by_other_channels(refused, decisions), false) AS o);
+		queue := ARRAY(SELECT o FROM notify._decide(notify._by_other_channels(refused, decisions)) AS o);
 	END LOOP;
 END
 $$;

@@ -56,27 +56,24 @@ INSERT INTO notify.reason (code, verdict, meaning) VALUES
 ON CONFLICT (code) DO UPDATE SET verdict = excluded.verdict, meaning = excluded.meaning;
 
 CREATE FUNCTION notify.address_hash(address text) RETURNS bytea
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-RETURN sha256(convert_to(lower(address), 'UTF8'));
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'notify_address_hash';
 
 COMMENT ON FUNCTION notify.address_hash(text) IS 'What notify.suppression knows an address by: SHA-256 of it in lower case, in UTF-8.';
+
+-- src/plan/refusal.c
+CREATE FUNCTION notify._refused(recipient text, category text, channel text, address text) RETURNS text
+	LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'notify_refused';
+
+COMMENT ON FUNCTION notify._refused(text, text, text, text) IS
+'The notify.reason.code of a preference or a suppression that says no to this; NULL: none. Internal.';
 
 -- Why a person must not get this; NULL when nothing speaks against it.
 CREATE FUNCTION notify._refusal(recipient text, category text, channel text, address text) RETURNS text
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT CASE
-		WHEN EXISTS (SELECT FROM notify.category k WHERE k.name = _refusal.category AND k.class = 'critical') THEN NULL
-		WHEN (SELECT NOT f.allowed FROM notify.preference f
-			  WHERE f.recipient = _refusal.recipient AND f.category IN (_refusal.category, '*')
-				AND f.channel IN (_refusal.channel, '*')
-			  ORDER BY f.channel = '*', f.category = '*' LIMIT 1) THEN 'unsubscribed'
-		ELSE (SELECT s.reason FROM notify.suppression s
-			  WHERE s.channel = _refusal.channel AND s.address_hash = notify.address_hash(_refusal.address)
-				AND (s.until IS NULL OR s.until > notify.now())
-			  ORDER BY s.reason LIMIT 1)
-	END;
+	SELECT CASE WHEN NOT EXISTS (SELECT FROM notify.category k WHERE k.name = _refusal.category AND k.class = 'critical')
+				THEN notify._refused(recipient, category, channel, address) END;
 $$;
 
 COMMENT ON FUNCTION notify._refusal(text, text, text, text) IS

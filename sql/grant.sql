@@ -108,7 +108,7 @@ GRANT SELECT ON notify._serving, notify.budget, notify.stat_budget TO notify_wor
 GRANT SELECT, INSERT, UPDATE, DELETE ON notify.spent TO notify_worker;
 GRANT EXECUTE ON FUNCTION notify._choose(integer[], integer[], numeric[], bigint, text, text), notify._fail_doubtful(bigint[], boolean) TO notify_worker;
 GRANT SELECT ON notify.preference, notify.suppression TO notify_worker;
-GRANT EXECUTE ON FUNCTION notify._refusal(text, text, text, text), notify.address_hash(text), notify._token_key(), notify._retry_receipts(),
+GRANT EXECUTE ON FUNCTION notify._refusal(text, text, text, text), notify._refused(text, text, text, text), notify.address_hash(text), notify._token_key(), notify._retry_receipts(),
 	notify._return_tag(bigint, text), notify._make_token(text, text, bigint, text) TO notify_worker;
 GRANT SELECT ON notify.instance, notify.origin TO notify_worker, notify_report, notify_admin;
 -- and what these call with the worker's own rights
@@ -118,10 +118,10 @@ GRANT EXECUTE ON FUNCTION notify._is_superuser(), notify._held(), notify._is_cop
 	notify._worth_closing(pg_snapshot, pg_snapshot), notify._backlog_chunk(notify.cursor, integer),
 	notify._add_to_backlog(notify.cursor, notify.event), notify._mark(pg_snapshot), notify._low_id(xid8),
 	notify._next_due(timestamptz), notify._look_back(),
-	notify._apply_all(notify.event[], notify.candidate[], bigint), notify._apply(notify.candidate[]), notify._gather(notify.event[], bigint),
+	notify._apply_all(notify.event[], notify.candidate[], bigint), notify._apply(notify.candidate[]), notify._people_now(notify.candidate[]), notify._apply_rest(bigint[], notify.decision[]), notify._gather(notify.event[], bigint),
 	notify._audience_chunk(notify.cursor, notify.backlog, integer), notify._add_audience(notify.cursor, notify.event[]),
-	notify._flag_rules(notify.event[]), notify.decide(notify.candidate[], boolean), notify._dedupe_key(bigint, text, text),
-	notify._event_cancel_key(bigint), notify._find_cancels(text[], bigint), notify._any_cancels(bigint),
+	notify._flag_rules(notify.event[]), notify.decide(notify.candidate[]), notify._decide(notify.candidate[]), notify._dedupe_key(bigint, text, text),
+	notify._event_cancel_key(bigint), notify._find_cancels(text[], bigint),
 	notify._locale_chain(text), notify._event_meta(bigint, "char", text, text),
 	notify._event_old(notify.event), notify._run_query(bigint, text, bigint[], jsonb[], jsonb[], jsonb[]),
 	notify._promote(timestamptz, timestamptz, integer), notify._step(bigint, integer), notify._step_stop(bigint, bigint, integer),

@@ -536,36 +536,36 @@ $$;
 
 COMMENT ON FUNCTION notify._flag_rules(notify.event[]) IS 'Writes rule.problem for rules whose expressions raised errors. Internal.';
 
--- Decides, and writes the messages and their place in the queue.
-CREATE FUNCTION notify._apply(people notify.candidate[], OUT planned integer, OUT readied integer)
+-- Candidates with the ids that people have now.
+CREATE FUNCTION notify._people_now(people notify.candidate[]) RETURNS notify.candidate[]
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+AS $$
+BEGIN
+	RETURN ARRAY(SELECT CASE WHEN p.id IS NOT DISTINCT FROM u.recipient THEN u
+							 ELSE jsonb_populate_record(u, jsonb_build_object('recipient', p.id)) END
+				 FROM unnest(people) AS u
+				 CROSS JOIN LATERAL (SELECT notify._person_now(u.recipient, u.event) AS id) AS p);
+END
+$$;
+
+COMMENT ON FUNCTION notify._people_now(notify.candidate[]) IS
+'The same candidates; who has another id since the event is called by it. Internal.';
+
+-- What decisions bring along: a dedupe key, a later time, the step that follows.
+CREATE FUNCTION notify._apply_rest(ids bigint[], decided notify.decision[]) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
 	at timestamptz := notify.now();
-	budgeted boolean := EXISTS (SELECT FROM notify.budget);
-	due bigint[];
 BEGIN
-	IF budgeted THEN
-		PERFORM notify._look_at_budgets(cardinality(people));
-	END IF;
-	-- Who has another id since the event is still meant; looked up in the snapshot of the decision itself.
 	WITH d AS MATERIALIZED (
-		SELECT notify._next_id() AS id, t.*
-		FROM notify.decide(CASE WHEN NOT EXISTS (SELECT FROM notify.recipient_former) THEN people
-								ELSE ARRAY(SELECT CASE WHEN p.id IS NOT DISTINCT FROM u.recipient THEN u
-													   ELSE jsonb_populate_record(u, jsonb_build_object('recipient', p.id)) END
-										   FROM unnest(people) AS u
-										   CROSS JOIN LATERAL (SELECT notify._person_now(u.recipient, u.event) AS id) AS p) END) AS t
-	), written AS (
-		INSERT INTO notify.message (id, event, event_xid, source, key, rule, recipient, category, channel,
-				address, priority, template, template_version, verdict, reason, detail, due_at, expires_at,
-				dedupe_key, cancel_key, context, step)
-		SELECT d.id, d.event, d.event_xid, d.source, d.key, d.rule, d.recipient, d.category, d.channel,
-			   d.address, d.priority, d.template, d.template_version, d.verdict, d.reason, d.detail, d.due_at,
-			   d.expires_at, d.dedupe_key, d.cancel_key, d.context, d.step
-		FROM d
+		SELECT * FROM unnest(ids, decided) AS u
+			(id, event, event_xid, source, key, rule, rule_id, recipient, template, category, channel, address, provider,
+			 priority, template_version, verdict, reason, detail, due_at, expires_at, dedupe_key, cancel_key, context, step)
 	), keys AS (
 		INSERT INTO notify.idempotency (key, event, hash)
 		SELECT DISTINCT notify._dedupe_key(d.rule_id, d.recipient, d.dedupe_key), d.event, 0
@@ -574,26 +574,23 @@ BEGIN
 	), later AS (
 		INSERT INTO notify.scheduled (message, due_at)
 		SELECT d.id, d.due_at FROM d WHERE d.verdict = 'send' AND d.due_at > at
-	), following AS (
-		-- The next step of an escalation, unless it ended.
-		INSERT INTO notify.scheduled (message, step, due_at)
-		SELECT e.id, e.step, e.due_at + (notify._step(e.rule, e.step) ->> 'after')::interval
-		FROM (SELECT min(d.id) AS id, d.rule, d.step + 1 AS step, greatest(min(d.due_at), at) AS due_at FROM d
-			  WHERE d.step IS NOT NULL AND (d.channel IS NOT NULL OR d.reason IN ('step_seen', 'step_delivered'))
-			  GROUP BY d.event, d.rule, d.recipient, d.step) AS e
-		WHERE notify._step(e.rule, e.step) IS NOT NULL
-	), now AS (
-		INSERT INTO notify.ready (message, lane)
-		SELECT d.id, d.provider * 4 + d.priority FROM d WHERE d.verdict = 'send' AND d.due_at <= at
-		RETURNING message
 	)
-	SELECT count(*), (SELECT count(*) FROM now), CASE WHEN budgeted THEN (SELECT array_agg(n.message) FROM now n) END
-	INTO planned, readied, due FROM d;
-	IF budgeted THEN
-		PERFORM notify._reserve(due);
-	END IF;
+	-- The next step of an escalation, unless it ended.
+	INSERT INTO notify.scheduled (message, step, due_at)
+	SELECT e.id, e.step, e.due_at + (notify._step(e.rule, e.step) ->> 'after')::interval
+	FROM (SELECT min(d.id) AS id, d.rule, d.step + 1 AS step, greatest(min(d.due_at), at) AS due_at FROM d
+		  WHERE d.step IS NOT NULL AND (d.channel IS NOT NULL OR d.reason IN ('step_seen', 'step_delivered'))
+		  GROUP BY d.event, d.rule, d.recipient, d.step) AS e
+	WHERE notify._step(e.rule, e.step) IS NOT NULL;
 END
 $$;
+
+COMMENT ON FUNCTION notify._apply_rest(bigint[], notify.decision[]) IS
+'Writes what decisions, with the ids of their messages, bring along beside the messages: dedupe keys, what is scheduled. Internal.';
+
+-- src/plan/apply.c
+CREATE FUNCTION notify._apply(people notify.candidate[], OUT planned integer, OUT readied integer)
+	LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'notify_apply';
 
 COMMENT ON FUNCTION notify._apply(notify.candidate[]) IS
 'Writes what decide() says of these candidates: messages, dedupe keys, ready and scheduled. Internal.';

@@ -339,19 +339,7 @@ CREATE TRIGGER version_check BEFORE INSERT ON notify.template_version
 
 -- zh_Hans_CN -> {zh-hans-cn, zh-hans, zh, default}
 CREATE FUNCTION notify._locale_chain(locale text) RETURNS text[]
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
-AS $$
-DECLARE
-	parts text[] := string_to_array(lower(replace(locale, '_', '-')), '-');
-	chain text[] := '{}';
-BEGIN
-	FOR n IN REVERSE coalesce(cardinality(parts), 0)..1
-	LOOP
-		chain := chain || array_to_string(parts[:n], '-');
-	END LOOP;
-	RETURN chain || 'default'::text;
-END
-$$;
+	LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'notify_locale_chain';
 
 COMMENT ON FUNCTION notify._locale_chain(text) IS
 'Where words for a locale are looked for, best first (RFC 4647 lookup, then "default"). NULL: default alone. Internal.';

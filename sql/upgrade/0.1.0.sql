@@ -90,5 +90,3 @@ ALTER TABLE notify.template_version ADD COLUMN attachments jsonb;
 ALTER TABLE notify.category ADD COLUMN cheapest boolean NOT NULL DEFAULT false;
 ALTER TABLE notify.provider ADD COLUMN weight integer NOT NULL DEFAULT 1 CHECK (weight BETWEEN 0 AND 1000000);
 
--- decide() can leave budgets out.
-DROP FUNCTION notify.decide(notify.candidate[]);

@@ -1,6 +1,6 @@
 /*
  * daylog.c
- *		Rows of a log, found by their id or inserted, without an executor.
+ *		Rows of our own tables, found by an index or inserted, without an executor.
  *
  * A dispatcher reads two rows and writes one for every message.  An executor
  * would open all days for each batch; here the one day an id belongs to is
@@ -8,8 +8,10 @@
  * batch, and its index is asked directly.  A row that is not in its day's
  * partition is looked for in the default one: it came before the day was made.
  *
- * Constraints and triggers of a log are not looked at: what is written is made
- * here, in C, and the day is what the partition's constraint asks for.
+ * A plain table is the same with one partition, itself.
+ *
+ * Constraints and triggers are not looked at, but for NOT NULL: what is written is
+ * made here, in C, and the day is what the partition's constraint asks for.
  *
  * Locking: a partition is locked until the end of the transaction, as by a
  * statement.  Its name is looked up again when the lock is there: a day may have
@@ -72,6 +74,8 @@ find_partition(const DayLog *log, int64 day)
 	int			mday;
 	Oid			relid;
 
+	if (log->shape->plain)
+		return get_relname_relid(log->shape->name, log->schema);
 	if (day != DAY_DEFAULT)
 	{
 		j2date((int) day + UNIX_EPOCH_JDATE, &year, &month, &mday);
@@ -100,7 +104,7 @@ open_partition(const DayLog *log, int64 day)
 		if (!OidIsValid(relid))
 			ereport(ERROR,
 					(errcode(ERRCODE_UNDEFINED_TABLE),
-					 errmsg("table notify.%s has no default partition", log->shape->name)));
+					 errmsg("table notify.%s is not there, or has no default partition", log->shape->name)));
 	}
 }
 
@@ -169,6 +173,8 @@ find_leaf(DayLog *log, int64 day)
 	ListCell   *cell;
 	Leaf	   *leaf;
 
+	if (log->shape->plain)
+		day = DAY_DEFAULT;
 	foreach(cell, log->leaves)
 	{
 		leaf = lfirst(cell);
@@ -235,16 +241,24 @@ open_scan(DayLog *log, Leaf *leaf, int nkeys)
 	MemoryContextSwitchTo(caller);
 }
 
-static bool
-fetch_from(DayLog *log, Leaf *leaf, const Datum *keys, Datum *values, bool *nulls)
+static void
+find_rows(DayLog *log, Leaf *leaf, const Datum *keys)
 {
 	ScanKeyData scan_keys[DAYLOG_KEYS];
 
 	if (leaf->scan == NULL)
 		open_scan(log, leaf, log->shape->nkeys);
 	for (int i = 0; i < log->shape->nkeys; i++)
+	{
 		ScanKeyInit(&scan_keys[i], i + 1, BTEqualStrategyNumber, log->shape->equal[i], keys[i]);
+		scan_keys[i].sk_collation = leaf->index->rd_indcollation[i];
+	}
 	index_rescan(leaf->scan, scan_keys, log->shape->nkeys, NULL, 0);
+}
+
+static bool
+next_row(DayLog *log, Leaf *leaf, Datum *values, bool *nulls)
+{
 	if (!index_getnext_slot(leaf->scan, ForwardScanDirection, leaf->row))
 		return false;
 	for (int i = 0; i < log->shape->ncolumns; i++)
@@ -252,11 +266,31 @@ fetch_from(DayLog *log, Leaf *leaf, const Datum *keys, Datum *values, bool *null
 	return true;
 }
 
+static bool
+fetch_from(DayLog *log, Leaf *leaf, const Datum *keys, Datum *values, bool *nulls)
+{
+	find_rows(log, leaf, keys);
+	return next_row(log, leaf, values, nulls);
+}
+
 bool
 daylog_fetch(DayLog *log, int64 id, const Datum *keys, Datum *values, bool *nulls)
 {
-	return fetch_from(log, find_leaf(log, notify_id_day(id)), keys, values, nulls) ||
-		fetch_from(log, find_leaf(log, DAY_DEFAULT), keys, values, nulls);
+	if (fetch_from(log, find_leaf(log, notify_id_day(id)), keys, values, nulls))
+		return true;
+	return !log->shape->plain && fetch_from(log, find_leaf(log, DAY_DEFAULT), keys, values, nulls);
+}
+
+void
+daylog_seek(DayLog *log, const Datum *keys)
+{
+	find_rows(log, find_leaf(log, DAY_DEFAULT), keys);
+}
+
+bool
+daylog_next(DayLog *log, Datum *values, bool *nulls)
+{
+	return next_row(log, find_leaf(log, DAY_DEFAULT), values, nulls);
 }
 
 /* Without a condition the whole index is read, to its first row that is there. */
@@ -316,6 +350,19 @@ insert_rows(DayLog *log, Leaf *leaf)
 	FreeExecutorState(estate);
 }
 
+static void
+check_not_null(const Leaf *leaf, const TupleTableSlot *slot)
+{
+	TupleDesc	desc = slot->tts_tupleDescriptor;
+
+	for (int i = 0; i < desc->natts; i++)
+		if (slot->tts_isnull[i] && TupleDescAttr(desc, i)->attnotnull)
+			ereport(ERROR,
+					(errcode(ERRCODE_NOT_NULL_VIOLATION),
+					 errmsg("column \"%s\" of \"%s\" would be null",
+							NameStr(TupleDescAttr(desc, i)->attname), RelationGetRelationName(leaf->relation))));
+}
+
 /* values are copied. */
 void
 daylog_add(DayLog *log, int64 id, const Datum *values, const bool *nulls)
@@ -333,6 +380,7 @@ daylog_add(DayLog *log, int64 id, const Datum *values, const bool *nulls)
 		slot->tts_values[leaf->attnos[i] - 1] = values[i];
 		slot->tts_isnull[leaf->attnos[i] - 1] = nulls[i];
 	}
+	check_not_null(leaf, slot);
 	ExecStoreVirtualTuple(slot);
 	ExecMaterializeSlot(slot);
 }

@@ -1,18 +1,19 @@
 /*
  * daylog.h
- *		Rows of a log, found by their id or inserted, without an executor.
+ *		Rows of our own tables, found by an index or inserted, without an executor.
  */
 #ifndef NOTIFY_DISPATCH_DAYLOG_H
 #define NOTIFY_DISPATCH_DAYLOG_H
 
 #include "access/skey.h"
+#include "storage/lockdefs.h"
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
 
 #define DAYLOG_KEYS		2
-#define DAYLOG_COLUMNS	16
+#define DAYLOG_COLUMNS	24
 
-/* Which log, and what of it; the columns come back in this order. */
+/* Which table, and what of it; the columns come back in this order. */
 typedef struct DayLogShape
 {
 	const char *name;
@@ -21,6 +22,7 @@ typedef struct DayLogShape
 	int			nkeys;
 	const char *keys[DAYLOG_KEYS];	/* an index begins with them */
 	RegProcedure equal[DAYLOG_KEYS];
+	bool		plain;			/* not a log: a table that has no days */
 } DayLogShape;
 
 typedef struct DayLog DayLog;
@@ -30,9 +32,13 @@ extern DayLog *daylog_open(const DayLogShape *shape, Snapshot snapshot, LOCKMODE
 extern void daylog_close(DayLog *log);
 
 /*
- * The row with these keys in the day of id.  values are good until the next call.
+ * The row with these keys in the day of id (of a plain table: any id).  values are good until the next call.
  */
 extern bool daylog_fetch(DayLog *log, int64 id, const Datum *keys, Datum *values, bool *nulls);
+
+/* All rows with these keys, in the index's order: of a plain table. */
+extern void daylog_seek(DayLog *log, const Datum *keys);
+extern bool daylog_next(DayLog *log, Datum *values, bool *nulls);
 
 /* Instead of fetching: has the index on the keys any row from the day of one id to that of another? */
 extern bool daylog_any(DayLog *log, int64 from, int64 to);

@@ -46,14 +46,11 @@
 #include "dispatch/ready.h"
 #include "dispatch/take.h"
 #include "guc.h"
+#include "plan/cancels.h"
 #include "plan/data.h"
 #include "statement.h"
 
-#define MS_AHEAD	INT64CONST(3600000)	/* ids may be ahead of the clock: capture/id.c */
-#define DAYS_MOST	40			/* looked through for what was cancelled */
-
 PG_FUNCTION_INFO_V1(notify_claim);
-PG_FUNCTION_INFO_V1(notify_any_cancels);
 
 typedef enum MessageColumn
 {
@@ -76,10 +73,6 @@ typedef enum EventColumn
 static const DayLogShape event_shape = {
 	"event", E_COUNT, {"op", "type", "key", "new", "old"},
 	2, {"xid", "id"}, {F_XID8EQ, F_INT8EQ}
-};
-
-static const DayLogShape cancel_shape = {
-	"event", 0, {NULL}, 1, {"cancel_key"}, {F_TEXTEQ}
 };
 
 /* A row that was marked, and its message. */
@@ -249,22 +242,6 @@ any_steps(const Take *take)
 			DatumGetInt32(take->rows[i].values[M_STEP]) > 1)
 			return true;
 	return false;
-}
-
-/* Was anything cancelled from the day of one event to that of another, or now? */
-static bool
-cancels_between(int64 first, int64 last, Snapshot snapshot)
-{
-	DayLog	   *cancels;
-	bool		any;
-
-	last = Max(last, notify_time_to_id(GetCurrentTimestamp() + MS_AHEAD * 1000));
-	if (notify_id_day(last) - notify_id_day(first) > DAYS_MOST)
-		return true;
-	cancels = daylog_open(&cancel_shape, snapshot, AccessShareLock);
-	any = daylog_any(cancels, first, last);
-	daylog_close(cancels);
-	return any;
 }
 
 static bool
@@ -636,15 +613,6 @@ bigints(FunctionCallInfo fcinfo, int argument, int64 **values)
 	for (int i = 0; i < n; i++)
 		(*values)[i] = DatumGetInt64(datums[i]);
 	return n;
-}
-
-/* _any_cancels(since) */
-Datum
-notify_any_cancels(PG_FUNCTION_ARGS)
-{
-	int64		since = PG_GETARG_INT64(0);
-
-	PG_RETURN_BOOL(cancels_between(since, since, GetActiveSnapshot()));
 }
 
 /* _claim(slot, boot, lanes, bounds, room, lease, max) */

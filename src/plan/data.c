@@ -7,7 +7,12 @@
  *
  *		{...emitted, ...context, "new": ..., "old": ..., "event": {...}}
  *
- * Built in one pass, for the dispatcher does it for every message.  An object
+ * and of the person, which the context keeps as it was when the message was
+ * planned:
+ *
+ *		{...context, "recipient": {...}}
+ *
+ * Built in one pass, for it is done for every message.  An object
  * keeps the last of equal keys.
  */
 #include "postgres.h"
@@ -150,6 +155,29 @@ event_data(const EventData *data)
 		push_key(&state, "event");
 		pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 		push_meta(&state, data);
+		pushJsonbValue(&state, WJB_END_OBJECT, NULL);
+	}
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
+Jsonb *
+context_data(Jsonb *given, const PersonData *person)
+{
+	JsonbParseState *state = NULL;
+
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	push_pairs(&state, given);
+	if (person == NULL)
+		push_text(&state, "recipient", NULL);
+	else
+	{
+		push_key(&state, "recipient");
+		pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+		push_text(&state, "id", person->id);
+		push_text(&state, "name", person->name);
+		push_text(&state, "locale", person->locale);
+		push_text(&state, "time_zone", person->time_zone);
+		push_document(&state, "attributes", person->attributes);
 		pushJsonbValue(&state, WJB_END_OBJECT, NULL);
 	}
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));

@@ -1,0 +1,997 @@
+/*
+ * decide.c
+ *		From candidates to decisions, without a side effect.
+ *
+ * A candidate is decided for each channel it may go by, or once when there is a
+ * reason against it whatever the channel.  The planner does this for every
+ * message, one event at a time when there is little to do, so nothing is planned
+ * or executed for it: people, addresses, words and refusals are looked up in their
+ * indexes (dispatch/daylog.c), what candidates have in common (category, words,
+ * providers) once a call.  Only what few candidates need is asked in SQL.
+ *
+ * Everything is read in the caller's snapshot.  Decisions come in the order of
+ * events and, within one, of candidates: who is told of two things is told of
+ * the earlier one first.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "access/htup_details.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/fmgrprotos.h"
+#include "utils/formatting.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/typcache.h"
+#include "utils/varlena.h"
+
+#include "dispatch/daylog.h"
+#include "guc.h"
+#include "plan/cancels.h"
+#include "plan/data.h"
+#include "plan/decide.h"
+#include "plan/refusal.h"
+#include "statement.h"
+
+PG_FUNCTION_INFO_V1(notify_decide);
+PG_FUNCTION_INFO_V1(notify_locale_chain);
+PG_FUNCTION_INFO_V1(notify_dedupe_key);
+PG_FUNCTION_INFO_V1(notify_event_cancel_key);
+
+#define TTL_USUAL_DAYS	3		/* of what has no ttl of its own */
+
+typedef enum RecipientColumn
+{
+	R_ID, R_NAME, R_LOCALE, R_TIME_ZONE, R_ATTRIBUTES, R_COUNT
+} RecipientColumn;
+
+static const DayLogShape recipient_shape = {
+	"recipient", R_COUNT, {"id", "name", "locale", "time_zone", "attributes"},
+	1, {"id"}, {F_TEXTEQ}, true
+};
+
+typedef enum AddressColumn
+{
+	A_ADDRESS, A_STATE, A_VERIFIED_AT, A_CREATED_AT, A_COUNT
+} AddressColumn;
+
+static const DayLogShape address_shape = {
+	"address", A_COUNT, {"address", "state", "verified_at", "created_at"},
+	2, {"recipient", "channel"}, {F_TEXTEQ, F_TEXTEQ}, true
+};
+
+typedef enum TemplateColumn
+{
+	T_LOCALE, T_VARIANT, T_WEIGHT, T_VERSION, T_COUNT
+} TemplateColumn;
+
+static const DayLogShape template_shape = {
+	"template", T_COUNT, {"locale", "variant", "weight", "version"},
+	2, {"name", "channel"}, {F_TEXTEQ, F_TEXTEQ}, true
+};
+
+typedef enum CategoryColumn
+{
+	K_CLASS, K_TTL, K_CHANNELS, K_COUNT
+} CategoryColumn;
+
+static const DayLogShape category_shape = {
+	"category", K_COUNT, {"class", "ttl", "channels"}, 1, {"name"}, {F_TEXTEQ}, true
+};
+
+static const DayLogShape idempotency_shape = {
+	"idempotency", 1, {"event"}, 1, {"key"}, {F_TEXTEQ}, true
+};
+
+/* What candidates have in common; text that is not there is NULL. */
+typedef struct Category
+{
+	char	   *name;
+	bool		critical;
+	int			priority;		/* of what has none of its own */
+	Interval   *ttl;
+	Datum		channels;
+	bool		has_channels;
+} Category;
+
+/* A channel's providers: see notify._serving. */
+typedef struct Serving
+{
+	char	   *channel;
+	int			provider;
+	bool		has_url;
+	bool		weighted;		/* there are several; these three say which */
+	Datum		choices;
+	Datum		weights;
+	Datum		costs;
+} Serving;
+
+typedef struct Wording
+{
+	char	   *locale;			/* in lower case */
+	char	   *variant;
+	int			weight;
+	int64		version;
+} Wording;
+
+/* All words of a template for a channel. */
+typedef struct Words
+{
+	char	   *name;
+	char	   *channel;
+	List	   *wordings;
+} Words;
+
+/* A candidate, what it is decided by, and where it was in the array. */
+typedef struct Candidate
+{
+	Datum		values[C_COUNT];
+	bool		nulls[C_COUNT];
+	int			n;
+	bool		repeat;			/* an earlier one with its dedupe key may be sent */
+	char	   *recipient;
+	char	   *dedupe_key;		/* its row in notify.idempotency; NULL: it has none */
+	char	   *cancel_key;
+	const Category *category;	/* NULL: it has none, or one that is gone */
+	List	   *chain;			/* locales, best first */
+	Jsonb	   *context;
+} Candidate;
+
+/* What stops a candidate on one channel, or all, and what was found until then. */
+typedef struct Verdict
+{
+	const char *why;
+	const char *channel;		/* NULL: none was looked at */
+	const Serving *serving;
+	char	   *address;
+	bool		invalid;
+	int64		version;		/* of the words; 0: there are none */
+} Verdict;
+
+typedef struct Deciding
+{
+	TimestampTz now;
+	Candidate  *candidates;
+	int			n;
+	DayLog	   *recipients;
+	DayLog	   *addresses;
+	DayLog	   *templates;
+	DayLog	   *categories;
+	DayLog	   *keys;
+	Refusals   *refusals;
+	Cancels    *cancels;		/* NULL: there are none */
+	bool		serving_read;
+	List	   *serving;		/* Serving */
+	List	   *category_list;	/* these two: the latest found first */
+	List	   *words_list;
+	Decisions  *decisions;
+} Deciding;
+
+/* ------------------------------------------------------------------- keys --- */
+
+/* A rule's dedupe key in notify.idempotency. */
+static char *
+make_dedupe_key(int64 rule_id, const char *recipient, const char *dedupe_key)
+{
+	return psprintf("rule/" INT64_FORMAT "/%s/%s", rule_id, recipient, dedupe_key);
+}
+
+static char *
+make_event_cancel_key(int64 event)
+{
+	return psprintf(EVENT_CANCEL_KEY INT64_FORMAT, event);
+}
+
+/* zh_Hans_CN: zh-hans-cn, zh-hans, zh, default (RFC 4647 lookup) */
+static List *
+locale_chain(const char *locale)
+{
+	List	   *chain = NIL;
+	char	   *part = locale ? str_tolower(locale, strlen(locale), DEFAULT_COLLATION_OID) : NULL;
+
+	for (char *c = part; c != NULL && *c; c++)
+		if (*c == '_')
+			*c = '-';
+	if (part != NULL && *part == '\0')
+		part = NULL;
+	while (part != NULL)
+	{
+		char	   *dash = strrchr(part, '-');
+
+		chain = lappend(chain, part);
+		part = dash ? pnstrdup(part, dash - part) : NULL;
+	}
+	return lappend(chain, "default");
+}
+
+/* -------------------------------------------------------------- candidates --- */
+
+static char *
+string(const Candidate *candidate, CandidateColumn column)
+{
+	return candidate->nulls[column] ? NULL : TextDatumGetCString(candidate->values[column]);
+}
+
+static void
+read_candidate(Candidate *candidate, HeapTupleHeader header, TupleDesc desc)
+{
+	HeapTupleData tuple = {0};
+
+	tuple.t_len = HeapTupleHeaderGetDatumLength(header);
+	tuple.t_data = header;
+	heap_deform_tuple(&tuple, desc, candidate->values, candidate->nulls);
+	candidate->recipient = string(candidate, C_RECIPIENT);
+	candidate->cancel_key = string(candidate, C_CANCEL_KEY);
+	if (!candidate->nulls[C_DEDUPE_KEY] && !candidate->nulls[C_RULE_ID] && candidate->recipient != NULL)
+		candidate->dedupe_key = make_dedupe_key(DatumGetInt64(candidate->values[C_RULE_ID]),
+												candidate->recipient, string(candidate, C_DEDUPE_KEY));
+}
+
+static int64
+event_of(const Candidate *candidate)
+{
+	return candidate->nulls[C_EVENT] ? PG_INT64_MAX : DatumGetInt64(candidate->values[C_EVENT]);
+}
+
+static int
+compare_events(const void *a, const void *b)
+{
+	const Candidate *one = a;
+	const Candidate *other = b;
+	int64		event = event_of(one);
+	int64		other_event = event_of(other);
+
+	if (event != other_event)
+		return event < other_event ? -1 : 1;
+	return one->n - other->n;
+}
+
+static void
+read_candidates(Deciding *deciding, ArrayType *array)
+{
+	TupleDesc	desc = lookup_rowtype_tupdesc(ARR_ELEMTYPE(array), -1);
+	Datum	   *elements;
+	bool	   *nulls;
+	int			n;
+
+	if (desc->natts != C_COUNT)
+		elog(ERROR, "notify.candidate has %d attributes, not %d", desc->natts, C_COUNT);
+	deconstruct_array(array, ARR_ELEMTYPE(array), -1, false, TYPALIGN_DOUBLE, &elements, &nulls, &n);
+	deciding->candidates = palloc0(Max(n, 1) * sizeof(Candidate));
+	for (int i = 0; i < n; i++)
+	{
+		if (nulls[i])
+			continue;
+		deciding->candidates[deciding->n].n = i;
+		read_candidate(&deciding->candidates[deciding->n++], DatumGetHeapTupleHeader(elements[i]), desc);
+	}
+	ReleaseTupleDesc(desc);
+	qsort(deciding->candidates, deciding->n, sizeof(Candidate), compare_events);
+}
+
+static int
+compare_dedupe_keys(const void *a, const void *b)
+{
+	const Candidate *one = *(Candidate *const *) a;
+	const Candidate *other = *(Candidate *const *) b;
+	int			order = strcmp(one->dedupe_key, other->dedupe_key);
+
+	return order != 0 ? order : compare_events(one, other);
+}
+
+/* Of those that may be sent, the later ones with one key. */
+static void
+find_repeats(Deciding *deciding)
+{
+	Candidate **keyed = palloc(Max(deciding->n, 1) * sizeof(Candidate *));
+	const char *key = NULL;
+	int			n = 0;
+
+	for (int i = 0; i < deciding->n; i++)
+		if (deciding->candidates[i].dedupe_key != NULL && deciding->candidates[i].nulls[C_REASON])
+			keyed[n++] = &deciding->candidates[i];
+	qsort(keyed, n, sizeof(Candidate *), compare_dedupe_keys);
+	for (int i = 0; i < n; i++)
+	{
+		keyed[i]->repeat = key != NULL && strcmp(key, keyed[i]->dedupe_key) == 0;
+		key = keyed[i]->dedupe_key;
+	}
+}
+
+/* Only when there are any at all, which the index says. */
+static void
+find_cancels(Deciding *deciding, Snapshot snapshot)
+{
+	int64		since;
+	char	  **keys;
+	int			nkeys = 0;
+
+	if (deciding->n == 0 || deciding->candidates[0].nulls[C_EVENT])
+		return;
+	since = event_of(&deciding->candidates[0]);
+	if (!cancels_between(since, since, snapshot))
+		return;
+	keys = palloc(2 * deciding->n * sizeof(char *));
+	for (int i = 0; i < deciding->n; i++)
+	{
+		const Candidate *candidate = &deciding->candidates[i];
+
+		if (candidate->cancel_key != NULL)
+			keys[nkeys++] = candidate->cancel_key;
+		if (!candidate->nulls[C_EVENT])
+			keys[nkeys++] = make_event_cancel_key(event_of(candidate));
+	}
+	deciding->cancels = cancels_find(keys, nkeys, since);
+}
+
+/* ----------------------------------------------- what they have in common --- */
+
+static bool
+same(const char *one, const char *other)
+{
+	return one == other || (one != NULL && other != NULL && strcmp(one, other) == 0);
+}
+
+static Category *
+read_category(Deciding *deciding, char *name)
+{
+	Datum		key = CStringGetTextDatum(name);
+	Datum		values[K_COUNT];
+	bool		nulls[K_COUNT];
+	Category   *category = palloc0(sizeof(Category));
+	char	   *class;
+
+	category->name = name;
+	category->priority = -1;
+	if (!daylog_fetch(deciding->categories, 0, &key, values, nulls))
+		return category;
+	class = TextDatumGetCString(values[K_CLASS]);
+	category->critical = strcmp(class, "critical") == 0;
+	category->priority = category->critical ? 0 : strcmp(class, "transactional") == 0 ? 1 : 3;
+	if (!nulls[K_TTL])
+		category->ttl = memcpy(palloc(sizeof(Interval)), DatumGetIntervalP(values[K_TTL]), sizeof(Interval));
+	category->has_channels = !nulls[K_CHANNELS];
+	if (category->has_channels)
+		category->channels = PointerGetDatum(DatumGetArrayTypePCopy(values[K_CHANNELS]));
+	return category;
+}
+
+/* NULL when there is none of this name. */
+static const Category *
+find_category(Deciding *deciding, char *name)
+{
+	Category   *category;
+	ListCell   *cell;
+
+	if (name == NULL)
+		return NULL;
+	foreach(cell, deciding->category_list)
+	{
+		category = lfirst(cell);
+		if (strcmp(category->name, name) == 0)
+			return category->priority < 0 ? NULL : category;
+	}
+	category = read_category(deciding, name);
+	deciding->category_list = lcons(category, deciding->category_list);
+	return category->priority < 0 ? NULL : category;
+}
+
+static Datum
+kept(MemoryContext cxt, HeapTuple row, TupleDesc desc, int column)
+{
+	bool		isnull;
+	Datum		array = SPI_getbinval(row, desc, column, &isnull);
+	MemoryContext caller = MemoryContextSwitchTo(cxt);
+
+	if (!isnull)
+		array = PointerGetDatum(DatumGetArrayTypePCopy(array));
+	MemoryContextSwitchTo(caller);
+	return array;
+}
+
+static Serving *
+read_serving_row(MemoryContext cxt, HeapTuple row, TupleDesc desc)
+{
+	Serving    *serving = MemoryContextAllocZero(cxt, sizeof(Serving));
+	bool		isnull;
+
+	serving->channel = MemoryContextStrdup(cxt, TextDatumGetCString(SPI_getbinval(row, desc, 1, &isnull)));
+	serving->provider = DatumGetInt32(SPI_getbinval(row, desc, 2, &isnull));
+	serving->has_url = DatumGetBool(SPI_getbinval(row, desc, 3, &isnull)) && !isnull;
+	(void) SPI_getbinval(row, desc, 5, &isnull);
+	serving->weighted = !isnull;
+	if (serving->weighted)
+	{
+		serving->choices = kept(cxt, row, desc, 4);
+		serving->weights = kept(cxt, row, desc, 5);
+		serving->costs = kept(cxt, row, desc, 6);
+	}
+	return serving;
+}
+
+static void
+read_serving(Deciding *deciding)
+{
+	static SPIPlanPtr plan = NULL;
+	MemoryContext cxt = CurrentMemoryContext;
+
+	statement_plan(&plan, "SELECT s.channel, s.provider, s.has_url, s.choices, s.weights, s.costs FROM notify._serving AS s", 0, NULL);
+	if (SPI_execute_plan(plan, NULL, NULL, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read notify._serving");
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		Serving    *serving = read_serving_row(cxt, SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
+
+		deciding->serving = lappend(deciding->serving, serving);
+	}
+	SPI_freetuptable(SPI_tuptable);
+	deciding->serving_read = true;
+}
+
+static const Serving *
+find_serving(Deciding *deciding, const char *channel)
+{
+	ListCell   *cell;
+
+	if (!deciding->serving_read)
+		read_serving(deciding);
+	foreach(cell, deciding->serving)
+	{
+		const Serving *serving = lfirst(cell);
+
+		if (same(serving->channel, channel))
+			return serving;
+	}
+	return NULL;
+}
+
+/* ------------------------------------------------------------------- words --- */
+
+static Words *
+read_words(Deciding *deciding, const char *name, const char *channel)
+{
+	Words	   *words = palloc0(sizeof(Words));
+	Datum		keys[] = {CStringGetTextDatum(name), CStringGetTextDatum(channel)};
+	Datum		values[T_COUNT];
+	bool		nulls[T_COUNT];
+
+	words->name = pstrdup(name);
+	words->channel = pstrdup(channel);
+	daylog_seek(deciding->templates, keys);
+	while (daylog_next(deciding->templates, values, nulls))
+	{
+		Wording    *wording = palloc(sizeof(Wording));
+		char	   *locale = TextDatumGetCString(values[T_LOCALE]);
+
+		wording->locale = str_tolower(locale, strlen(locale), DEFAULT_COLLATION_OID);
+		wording->variant = TextDatumGetCString(values[T_VARIANT]);
+		wording->weight = DatumGetInt32(values[T_WEIGHT]);
+		wording->version = DatumGetInt64(values[T_VERSION]);
+		if (wording->weight > 0)
+			words->wordings = lappend(words->wordings, wording);
+	}
+	return words;
+}
+
+static const Words *
+find_words(Deciding *deciding, const char *name, const char *channel)
+{
+	Words	   *words;
+	ListCell   *cell;
+
+	foreach(cell, deciding->words_list)
+	{
+		words = lfirst(cell);
+		if (strcmp(words->name, name) == 0 && strcmp(words->channel, channel) == 0)
+			return words;
+	}
+	words = read_words(deciding, name, channel);
+	deciding->words_list = lcons(words, deciding->words_list);
+	return words;
+}
+
+/* How soon a locale comes in the chain; its length when it does not. */
+static int
+place_in(List *chain, const char *locale)
+{
+	int			place = 0;
+	ListCell   *cell;
+
+	foreach(cell, chain)
+	{
+		if (strcmp(lfirst(cell), locale) == 0)
+			break;
+		place++;
+	}
+	return place;
+}
+
+/* Each variant draws a number for the person, the same each time; the lowest wins, a share of them by weight. */
+static double
+draw(const Words *words, const Wording *wording, const char *recipient)
+{
+	text	   *ticket = cstring_to_text(psprintf("%s/%s/%s", recipient, words->name, wording->variant));
+	int64		hash = DatumGetInt64(DirectFunctionCall2Coll(hashtextextended, DEFAULT_COLLATION_OID,
+															 PointerGetDatum(ticket), Int64GetDatum(0)));
+
+	return -log(((hash & 0x7fffffff) + 1) / 2147483649.0) / wording->weight;
+}
+
+/* The version of the words for this person; 0 when there are none. */
+static int64
+choose_words(Deciding *deciding, const Candidate *candidate, const char *channel)
+{
+	const Words *words;
+	const Wording *best = NULL;
+	int			best_place = list_length(candidate->chain);
+	ListCell   *cell;
+
+	if (candidate->nulls[C_TEMPLATE])
+		return 0;
+	words = find_words(deciding, string(candidate, C_TEMPLATE), channel);
+	foreach(cell, words->wordings)
+	{
+		const Wording *wording = lfirst(cell);
+		int			place = place_in(candidate->chain, wording->locale);
+
+		if (place > best_place || place == list_length(candidate->chain))
+			continue;
+		if (place < best_place ||
+			draw(words, wording, candidate->recipient) < draw(words, best, candidate->recipient))
+			best = wording;
+		best_place = place;
+	}
+	return best ? best->version : 0;
+}
+
+/* ---------------------------------------------------------------- addresses --- */
+
+typedef struct Place
+{
+	char	   *address;		/* NULL: none */
+	bool		invalid;
+	bool		verified;
+	TimestampTz created_at;
+} Place;
+
+/* Active before invalid, verified before not, the oldest first. */
+static bool
+is_better(const Place *one, const Place *other)
+{
+	if (other->address == NULL)
+		return true;
+	if (one->invalid != other->invalid)
+		return other->invalid;
+	if (one->verified != other->verified)
+		return one->verified;
+	if (one->created_at != other->created_at)
+		return one->created_at < other->created_at;
+	return varstr_cmp(one->address, strlen(one->address), other->address, strlen(other->address),
+					  DEFAULT_COLLATION_OID) < 0;
+}
+
+static void
+find_address(Deciding *deciding, const Candidate *candidate, Verdict *verdict)
+{
+	Datum		keys[] = {candidate->values[C_RECIPIENT], CStringGetTextDatum(verdict->channel)};
+	Place		best = {NULL};
+	Datum		values[A_COUNT];
+	bool		nulls[A_COUNT];
+
+	daylog_seek(deciding->addresses, keys);
+	while (daylog_next(deciding->addresses, values, nulls))
+	{
+		Place		place;
+
+		place.address = TextDatumGetCString(values[A_ADDRESS]);
+		place.invalid = strcmp(TextDatumGetCString(values[A_STATE]), "active") != 0;
+		place.verified = !nulls[A_VERIFIED_AT];
+		place.created_at = DatumGetTimestampTz(values[A_CREATED_AT]);
+		if (is_better(&place, &best))
+			best = place;
+	}
+	verdict->address = best.address;
+	verdict->invalid = best.address != NULL && best.invalid;
+}
+
+/* ------------------------------------------------------------------ verdicts --- */
+
+/* NULL: none are named. */
+static ArrayType *
+channels_of(const Candidate *candidate)
+{
+	if (!candidate->nulls[C_CHANNELS])
+		return DatumGetArrayTypeP(candidate->values[C_CHANNELS]);
+	if (candidate->category != NULL && candidate->category->has_channels)
+		return DatumGetArrayTypeP(candidate->category->channels);
+	return NULL;
+}
+
+static bool
+has_channels(const Candidate *candidate)
+{
+	ArrayType  *channels = channels_of(candidate);
+
+	return channels != NULL && ArrayGetNItems(ARR_NDIM(channels), ARR_DIMS(channels)) > 0;
+}
+
+static bool
+is_cancelled(const Deciding *deciding, const Candidate *candidate)
+{
+	if (deciding->cancels == NULL || candidate->nulls[C_EVENT])
+		return false;
+	return cancels_include(deciding->cancels, candidate->cancel_key, event_of(candidate)) ||
+		cancels_include(deciding->cancels, make_event_cancel_key(event_of(candidate)), event_of(candidate));
+}
+
+/* Was its dedupe key used, by another event or by an earlier candidate? */
+static bool
+is_duplicate(Deciding *deciding, const Candidate *candidate)
+{
+	Datum		key;
+	Datum		event;
+	bool		isnull;
+
+	if (candidate->dedupe_key == NULL)
+		return false;
+	key = CStringGetTextDatum(candidate->dedupe_key);
+	return candidate->repeat ||
+		(daylog_fetch(deciding->keys, 0, &key, &event, &isnull) && DatumGetInt64(event) != event_of(candidate));
+}
+
+/* Why it is not sent, whatever the channel; NULL: nothing says so. */
+static const char *
+stop_of(Deciding *deciding, const Candidate *candidate, bool known)
+{
+	if (!candidate->nulls[C_REASON])
+		return string(candidate, C_REASON);
+	if (candidate->recipient == NULL)
+		return "no_recipient";
+	if (!known)
+		return "unknown_recipient";
+	if (is_cancelled(deciding, candidate))
+		return "cancelled";
+	if (is_duplicate(deciding, candidate))
+		return "duplicate";
+	return has_channels(candidate) ? NULL : "no_channel";
+}
+
+static const char *
+verdict_of(const char *why)
+{
+	static const char *const refused[] = {"unsubscribed", "complained", "stopped", "blocked"};
+
+	if (why == NULL)
+		return "send";
+	if (strcmp(why, "cancelled") == 0)
+		return "cancelled";
+	for (int i = 0; i < (int) lengthof(refused); i++)
+		if (strcmp(why, refused[i]) == 0)
+			return "suppressed";
+	return "skipped";
+}
+
+/* Why it does not go by this channel. */
+static const char *
+obstacle(Deciding *deciding, const Candidate *candidate, const Verdict *verdict, bool is_inbox)
+{
+	if (verdict->serving == NULL)
+		return "no_provider";
+	if (!is_inbox && verdict->address == NULL && !verdict->serving->has_url)
+		return "no_address";
+	if (verdict->invalid)
+		return "address_invalid";
+	if (verdict->version == 0 && strcmp(verdict->channel, "webhook") != 0)
+		return "no_template";
+	if (candidate->category != NULL && candidate->category->critical)
+		return NULL;
+	return refusal(deciding->refusals, candidate->recipient, string(candidate, C_CATEGORY),
+				   verdict->channel, verdict->address);
+}
+
+/* ----------------------------------------------------------------- decisions --- */
+
+static void
+put(Decision *decision, DecisionColumn column, bool isnull, Datum value)
+{
+	decision->nulls[column] = isnull;
+	decision->values[column] = isnull ? (Datum) 0 : value;
+}
+
+static void
+put_text(Decision *decision, DecisionColumn column, const char *string)
+{
+	put(decision, column, string == NULL, string ? CStringGetTextDatum(string) : (Datum) 0);
+}
+
+/* One of several, by notify._choose(). */
+static int
+choose_provider(const Candidate *candidate, const Serving *serving)
+{
+	static SPIPlanPtr plan = NULL;
+	Oid			types[] = {INT4ARRAYOID, INT4ARRAYOID, NUMERICARRAYOID, INT8OID, TEXTOID, TEXTOID};
+	Datum		values[] = {serving->choices, serving->weights, serving->costs, candidate->values[C_EVENT],
+	candidate->values[C_RECIPIENT], candidate->values[C_CATEGORY]};
+	char		nulls[] = {' ', ' ', ' ', candidate->nulls[C_EVENT] ? 'n' : ' ',
+	candidate->nulls[C_RECIPIENT] ? 'n' : ' ', candidate->nulls[C_CATEGORY] ? 'n' : ' '};
+	int			provider;
+	bool		isnull;
+
+	statement_plan(&plan, "SELECT notify._choose($1, $2, $3, $4, $5, $6)", lengthof(types), types);
+	provider = DatumGetInt32(statement_value(plan, values, nulls, &isnull));
+	SPI_freetuptable(SPI_tuptable);
+	return provider;
+}
+
+static Decision *
+new_decision(Decisions *decisions)
+{
+	if (decisions->n == decisions->room)
+	{
+		decisions->room *= 2;
+		decisions->list = repalloc_huge(decisions->list, decisions->room * sizeof(Decision));
+	}
+	return &decisions->list[decisions->n++];
+}
+
+/* What a decision takes over from its candidate as it is. */
+static void
+copy_columns(Decision *decision, const Candidate *candidate)
+{
+	static const struct
+	{
+		DecisionColumn to;
+		CandidateColumn from;
+	}			same_columns[] = {
+		{D_EVENT, C_EVENT}, {D_EVENT_XID, C_EVENT_XID}, {D_SOURCE, C_SOURCE}, {D_KEY, C_KEY}, {D_RULE, C_RULE},
+		{D_RULE_ID, C_RULE_ID}, {D_RECIPIENT, C_RECIPIENT}, {D_TEMPLATE, C_TEMPLATE},
+		{D_CATEGORY, C_CATEGORY}, {D_DETAIL, C_DETAIL}, {D_DUE_AT, C_DUE_AT},
+		{D_DEDUPE_KEY, C_DEDUPE_KEY}, {D_CANCEL_KEY, C_CANCEL_KEY}, {D_STEP, C_STEP}
+	};
+
+	for (int i = 0; i < (int) lengthof(same_columns); i++)
+		put(decision, same_columns[i].to, candidate->nulls[same_columns[i].from],
+			candidate->values[same_columns[i].from]);
+}
+
+static TimestampTz
+expiry(const Deciding *deciding, const Candidate *candidate)
+{
+	Interval	usual = {0, TTL_USUAL_DAYS, 0};
+	Interval   *ttl = &usual;
+	TimestampTz from = deciding->now;
+
+	if (!candidate->nulls[C_EXPIRES])
+		ttl = DatumGetIntervalP(candidate->values[C_EXPIRES]);
+	else if (candidate->category != NULL && candidate->category->ttl != NULL)
+		ttl = candidate->category->ttl;
+	if (!candidate->nulls[C_DUE_AT])
+		from = Max(from, DatumGetTimestampTz(candidate->values[C_DUE_AT]));
+	return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(from),
+												   IntervalPGetDatum(ttl)));
+}
+
+static int
+priority_of(const Candidate *candidate)
+{
+	if (!candidate->nulls[C_PRIORITY])
+		return DatumGetInt32(candidate->values[C_PRIORITY]);
+	return candidate->category != NULL ? candidate->category->priority : 3;
+}
+
+static void
+add_decision(Deciding *deciding, const Candidate *candidate, const Verdict *verdict)
+{
+	Decision   *decision = new_decision(deciding->decisions);
+	const Serving *serving = verdict->serving;
+
+	copy_columns(decision, candidate);
+	put_text(decision, D_CHANNEL, verdict->channel);
+	put_text(decision, D_ADDRESS, verdict->address);
+	put(decision, D_PROVIDER, serving == NULL, Int32GetDatum(serving == NULL ? 0 :
+															 serving->weighted ? choose_provider(candidate, serving) : serving->provider));
+	put(decision, D_PRIORITY, false, Int16GetDatum(priority_of(candidate)));
+	put(decision, D_TEMPLATE_VERSION, verdict->version == 0, Int64GetDatum(verdict->version));
+	put_text(decision, D_VERDICT, verdict_of(verdict->why));
+	put_text(decision, D_REASON, verdict->why);
+	put(decision, D_EXPIRES_AT, false, TimestampTzGetDatum(expiry(deciding, candidate)));
+	put(decision, D_CONTEXT, false, JsonbPGetDatum(candidate->context));
+}
+
+static void
+decide_channel(Deciding *deciding, const Candidate *candidate, const char *channel)
+{
+	Verdict		verdict = {NULL};
+	bool		is_inbox = same(channel, "inbox");
+
+	verdict.channel = channel;
+	verdict.serving = channel ? find_serving(deciding, channel) : NULL;
+	if (channel != NULL && !is_inbox)
+		find_address(deciding, candidate, &verdict);
+	if (channel != NULL)
+		verdict.version = choose_words(deciding, candidate, channel);
+	verdict.why = obstacle(deciding, candidate, &verdict, is_inbox);
+	add_decision(deciding, candidate, &verdict);
+}
+
+static void
+decide_channels(Deciding *deciding, const Candidate *candidate)
+{
+	Datum	   *elements;
+	bool	   *nulls;
+	int			n;
+	List	   *done = NIL;
+
+	deconstruct_array(channels_of(candidate), TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &n);
+	for (int i = 0; i < n; i++)
+	{
+		char	   *channel = nulls[i] ? NULL : TextDatumGetCString(elements[i]);
+		bool		again = false;
+		ListCell   *cell;
+
+		foreach(cell, done)
+			again |= same(lfirst(cell), channel);
+		if (again)
+			continue;
+		done = lappend(done, channel);
+		decide_channel(deciding, candidate, channel);
+	}
+}
+
+static Jsonb *
+jsonb_or_null(const Datum *values, const bool *nulls, int column)
+{
+	return nulls[column] ? NULL : DatumGetJsonbP(values[column]);
+}
+
+static char *
+text_or_null(const Datum *values, const bool *nulls, int column)
+{
+	return nulls[column] ? NULL : TextDatumGetCString(values[column]);
+}
+
+/* Looks the person up: who it is goes into the context, as it is now. */
+static bool
+meet(Deciding *deciding, Candidate *candidate)
+{
+	Jsonb	   *context = jsonb_or_null(candidate->values, candidate->nulls, C_CONTEXT);
+	PersonData	person = {NULL};
+	Datum		values[R_COUNT];
+	bool		nulls[R_COUNT];
+	bool		known = candidate->recipient != NULL &&
+		daylog_fetch(deciding->recipients, 0, &candidate->values[C_RECIPIENT], values, nulls);
+
+	if (known)
+	{
+		person.id = text_or_null(values, nulls, R_ID);
+		person.name = text_or_null(values, nulls, R_NAME);
+		person.locale = text_or_null(values, nulls, R_LOCALE);
+		person.time_zone = text_or_null(values, nulls, R_TIME_ZONE);
+		person.attributes = jsonb_or_null(values, nulls, R_ATTRIBUTES);
+	}
+	candidate->chain = locale_chain(person.locale);
+	candidate->context = context_data(context, known ? &person : NULL);
+	return known;
+}
+
+static void
+decide_one(Deciding *deciding, Candidate *candidate)
+{
+	Verdict		verdict = {NULL};
+	bool		known;
+
+	candidate->category = find_category(deciding, string(candidate, C_CATEGORY));
+	known = meet(deciding, candidate);
+	verdict.why = stop_of(deciding, candidate, known);
+	if (verdict.why != NULL)
+		add_decision(deciding, candidate, &verdict);
+	else
+		decide_channels(deciding, candidate);
+}
+
+/* -------------------------------------------------------------------- a call --- */
+
+static void
+begin(Deciding *deciding, Snapshot snapshot)
+{
+	deciding->now = notify_now();
+	deciding->recipients = daylog_open(&recipient_shape, snapshot, AccessShareLock);
+	deciding->addresses = daylog_open(&address_shape, snapshot, AccessShareLock);
+	deciding->templates = daylog_open(&template_shape, snapshot, AccessShareLock);
+	deciding->categories = daylog_open(&category_shape, snapshot, AccessShareLock);
+	deciding->keys = daylog_open(&idempotency_shape, snapshot, AccessShareLock);
+	deciding->refusals = refusals_open(snapshot);
+	deciding->decisions = palloc0(sizeof(Decisions));
+	deciding->decisions->room = Max(deciding->n, 8);
+	deciding->decisions->list = palloc_extended(deciding->decisions->room * sizeof(Decision), MCXT_ALLOC_HUGE);
+}
+
+static void
+end(Deciding *deciding)
+{
+	daylog_close(deciding->recipients);
+	daylog_close(deciding->addresses);
+	daylog_close(deciding->templates);
+	daylog_close(deciding->categories);
+	daylog_close(deciding->keys);
+	refusals_close(deciding->refusals);
+}
+
+Decisions *
+decide(ArrayType *candidates)
+{
+	Deciding	deciding = {0};
+	Snapshot	snapshot = RegisterSnapshot(GetActiveSnapshot());
+
+	read_candidates(&deciding, candidates);
+	begin(&deciding, snapshot);
+	find_repeats(&deciding);
+	find_cancels(&deciding, snapshot);
+	for (int i = 0; i < deciding.n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		decide_one(&deciding, &deciding.candidates[i]);
+	}
+	end(&deciding);
+	UnregisterSnapshot(snapshot);
+	return deciding.decisions;
+}
+
+/* ----------------------------------------------------- what SQL sees of it --- */
+
+/* _decide(candidates) */
+Datum
+notify_decide(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	Decisions  *decisions;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (result->setDesc->natts != D_COUNT)
+		elog(ERROR, "notify.decision has %d attributes, not %d", result->setDesc->natts, D_COUNT);
+	SPI_connect();
+	decisions = decide(PG_GETARG_ARRAYTYPE_P(0));
+	for (int i = 0; i < decisions->n; i++)
+		tuplestore_putvalues(result->setResult, result->setDesc, decisions->list[i].values, decisions->list[i].nulls);
+	SPI_finish();
+	return (Datum) 0;
+}
+
+/* _locale_chain(locale) */
+Datum
+notify_locale_chain(PG_FUNCTION_ARGS)
+{
+	List	   *chain = locale_chain(PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	Datum	   *texts = palloc(list_length(chain) * sizeof(Datum));
+	int			n = 0;
+	ListCell   *cell;
+
+	foreach(cell, chain)
+		texts[n++] = CStringGetTextDatum(lfirst(cell));
+	PG_RETURN_ARRAYTYPE_P(construct_array(texts, n, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+/* _dedupe_key(rule_id, recipient, dedupe_key) */
+Datum
+notify_dedupe_key(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(cstring_to_text(make_dedupe_key(PG_GETARG_INT64(0), text_to_cstring(PG_GETARG_TEXT_PP(1)),
+													 text_to_cstring(PG_GETARG_TEXT_PP(2)))));
+}
+
+/* _event_cancel_key(event) */
+Datum
+notify_event_cancel_key(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(cstring_to_text(make_event_cancel_key(PG_GETARG_INT64(0))));
+}
