@@ -274,6 +274,8 @@ COMMENT ON FUNCTION notify._count_spent(bigint[]) IS 'Corrects what budgets have
 CREATE FUNCTION notify._look_at_budgets(messages bigint) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET jit = off
 AS $$
 DECLARE
 	odd bigint[] := ARRAY(SELECT b.counter FROM notify.budget b

@@ -104,6 +104,7 @@ CREATE FUNCTION notify.decide(candidates notify.candidate[]) RETURNS SETOF notif
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
+SET jit = off
 AS $$
 BEGIN
 	IF EXISTS (SELECT FROM notify.budget) THEN

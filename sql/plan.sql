@@ -541,6 +541,7 @@ CREATE FUNCTION notify._people_now(people notify.candidate[]) RETURNS notify.can
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
+SET jit = off
 AS $$
 BEGIN
 	RETURN ARRAY(SELECT CASE WHEN p.id IS NOT DISTINCT FROM u.recipient THEN u
@@ -558,6 +559,7 @@ CREATE FUNCTION notify._apply_rest(ids bigint[], decided notify.decision[]) RETU
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
+SET jit = off
 AS $$
 DECLARE
 	at timestamptz := notify.now();
