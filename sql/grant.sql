@@ -106,7 +106,7 @@ GRANT EXECUTE ON FUNCTION notify._plan(integer), notify._maintain(), notify._clo
 GRANT SELECT ON notify.attachment TO notify_worker;
 GRANT SELECT ON notify._serving, notify.budget, notify.stat_budget TO notify_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON notify.spent TO notify_worker;
-GRANT EXECUTE ON FUNCTION notify._choose(integer[], integer[], numeric[], bigint, text, text), notify._fail_doubtful(bigint[], boolean) TO notify_worker;
+GRANT EXECUTE ON FUNCTION notify._serving_providers(), notify._choose(integer[], integer[], numeric[], bigint, text, text), notify._fail_doubtful(bigint[], boolean) TO notify_worker;
 GRANT SELECT ON notify.preference, notify.suppression TO notify_worker;
 GRANT EXECUTE ON FUNCTION notify._refusal(text, text, text, text), notify._refused(text, text, text, text), notify.address_hash(text), notify._token_key(), notify._retry_receipts(),
 	notify._return_tag(bigint, text), notify._make_token(text, text, bigint, text) TO notify_worker;

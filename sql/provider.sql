@@ -216,19 +216,14 @@ COMMENT ON FUNCTION notify._probe_due() IS
  * the ones that can serve, or among all when none can. provider is the first of them;
  * weights and costs are NULL when it is the only one, so that nobody need choose.
  */
+CREATE FUNCTION notify._serving_providers(OUT channel text, OUT provider integer, OUT has_url boolean, OUT open boolean,
+										   OUT choices integer[], OUT weights integer[], OUT costs numeric[]) RETURNS SETOF record
+	LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'notify_serving';
+
+COMMENT ON FUNCTION notify._serving_providers() IS 'What notify._serving shows. Internal.';
+
 CREATE VIEW notify._serving AS
-SELECT s.channel, min(s.id) AS provider, bool_and(s.has_url) AS has_url, bool_or(s.open) AS open,
-	   array_agg(s.id ORDER BY s.id) AS choices,
-	   CASE WHEN count(*) > 1 THEN array_agg(s.weight ORDER BY s.id) END AS weights,
-	   CASE WHEN count(*) > 1 THEN array_agg(s.cost ORDER BY s.id) END AS costs
-FROM (SELECT p.channel, p.id, p.weight, p.cost, p.settings ? 'url' OR NOT t.addressed AS has_url, coalesce(g.open, false) AS open,
-			 rank() OVER (PARTITION BY p.channel ORDER BY p.problem IS NOT NULL, coalesce(g.open, false), p.priority) AS place
-	  FROM notify.provider p
-	  JOIN notify.preset t ON t.name = p.preset
-	  LEFT JOIN notify._gates() g ON g.provider = p.id
-	  WHERE p.enabled) AS s
-WHERE s.place = 1
-GROUP BY s.channel;
+SELECT s.channel, s.provider, s.has_url, s.open, s.choices, s.weights, s.costs FROM notify._serving_providers() AS s;
 
 COMMENT ON VIEW notify._serving IS 'Which providers serve which channel now; open: they are left alone, as are all others. Internal.';
 

@@ -241,19 +241,21 @@ open_scan(DayLog *log, Leaf *leaf, int nkeys)
 	MemoryContextSwitchTo(caller);
 }
 
+/* Without keys: all rows. */
 static void
 find_rows(DayLog *log, Leaf *leaf, const Datum *keys)
 {
 	ScanKeyData scan_keys[DAYLOG_KEYS];
+	int			nkeys = keys ? log->shape->nkeys : 0;
 
 	if (leaf->scan == NULL)
-		open_scan(log, leaf, log->shape->nkeys);
-	for (int i = 0; i < log->shape->nkeys; i++)
+		open_scan(log, leaf, nkeys);
+	for (int i = 0; i < nkeys; i++)
 	{
 		ScanKeyInit(&scan_keys[i], i + 1, BTEqualStrategyNumber, log->shape->equal[i], keys[i]);
 		scan_keys[i].sk_collation = leaf->index->rd_indcollation[i];
 	}
-	index_rescan(leaf->scan, scan_keys, log->shape->nkeys, NULL, 0);
+	index_rescan(leaf->scan, scan_keys, nkeys, NULL, 0);
 }
 
 static bool
@@ -299,9 +301,7 @@ any_in(DayLog *log, int64 day)
 {
 	Leaf	   *leaf = find_leaf(log, day);
 
-	if (leaf->scan == NULL)
-		open_scan(log, leaf, 0);
-	index_rescan(leaf->scan, NULL, 0, NULL, 0);
+	find_rows(log, leaf, NULL);
 	return index_getnext_slot(leaf->scan, ForwardScanDirection, leaf->row);
 }
 

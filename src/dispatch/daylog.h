@@ -36,7 +36,7 @@ extern void daylog_close(DayLog *log);
  */
 extern bool daylog_fetch(DayLog *log, int64 id, const Datum *keys, Datum *values, bool *nulls);
 
-/* All rows with these keys, in the index's order: of a plain table. */
+/* All rows with these keys (NULL: all there are), in the index's order: of a plain table. */
 extern void daylog_seek(DayLog *log, const Datum *keys);
 extern bool daylog_next(DayLog *log, Datum *values, bool *nulls);
 

@@ -41,6 +41,7 @@
 #include "plan/data.h"
 #include "plan/decide.h"
 #include "plan/refusal.h"
+#include "plan/serving.h"
 #include "statement.h"
 
 PG_FUNCTION_INFO_V1(notify_decide);
@@ -104,18 +105,6 @@ typedef struct Category
 	bool		has_channels;
 } Category;
 
-/* A channel's providers: see notify._serving. */
-typedef struct Serving
-{
-	char	   *channel;
-	int			provider;
-	bool		has_url;
-	bool		weighted;		/* there are several; these three say which */
-	Datum		choices;
-	Datum		weights;
-	Datum		costs;
-} Serving;
-
 typedef struct Wording
 {
 	char	   *locale;			/* in lower case */
@@ -161,6 +150,7 @@ typedef struct Verdict
 typedef struct Deciding
 {
 	TimestampTz now;
+	Snapshot	snapshot;
 	Candidate  *candidates;
 	int			n;
 	DayLog	   *recipients;
@@ -170,8 +160,7 @@ typedef struct Deciding
 	DayLog	   *keys;
 	Refusals   *refusals;
 	Cancels    *cancels;		/* NULL: there are none */
-	bool		serving_read;
-	List	   *serving;		/* Serving */
+	List	   *serving;		/* Serving; NIL: not read yet */
 	List	   *category_list;	/* these two: the latest found first */
 	List	   *words_list;
 	Decisions  *decisions;
@@ -310,7 +299,7 @@ find_repeats(Deciding *deciding)
 
 /* Only when there are any at all, which the index says. */
 static void
-find_cancels(Deciding *deciding, Snapshot snapshot)
+find_cancels(Deciding *deciding)
 {
 	int64		since;
 	char	  **keys;
@@ -319,7 +308,7 @@ find_cancels(Deciding *deciding, Snapshot snapshot)
 	if (deciding->n == 0 || deciding->candidates[0].nulls[C_EVENT])
 		return;
 	since = event_of(&deciding->candidates[0]);
-	if (!cancels_between(since, since, snapshot))
+	if (!cancels_between(since, since, deciding->snapshot))
 		return;
 	keys = palloc(2 * deciding->n * sizeof(char *));
 	for (int i = 0; i < deciding->n; i++)
@@ -386,65 +375,13 @@ find_category(Deciding *deciding, char *name)
 	return category->priority < 0 ? NULL : category;
 }
 
-static Datum
-kept(MemoryContext cxt, HeapTuple row, TupleDesc desc, int column)
-{
-	bool		isnull;
-	Datum		array = SPI_getbinval(row, desc, column, &isnull);
-	MemoryContext caller = MemoryContextSwitchTo(cxt);
-
-	if (!isnull)
-		array = PointerGetDatum(DatumGetArrayTypePCopy(array));
-	MemoryContextSwitchTo(caller);
-	return array;
-}
-
-static Serving *
-read_serving_row(MemoryContext cxt, HeapTuple row, TupleDesc desc)
-{
-	Serving    *serving = MemoryContextAllocZero(cxt, sizeof(Serving));
-	bool		isnull;
-
-	serving->channel = MemoryContextStrdup(cxt, TextDatumGetCString(SPI_getbinval(row, desc, 1, &isnull)));
-	serving->provider = DatumGetInt32(SPI_getbinval(row, desc, 2, &isnull));
-	serving->has_url = DatumGetBool(SPI_getbinval(row, desc, 3, &isnull)) && !isnull;
-	(void) SPI_getbinval(row, desc, 5, &isnull);
-	serving->weighted = !isnull;
-	if (serving->weighted)
-	{
-		serving->choices = kept(cxt, row, desc, 4);
-		serving->weights = kept(cxt, row, desc, 5);
-		serving->costs = kept(cxt, row, desc, 6);
-	}
-	return serving;
-}
-
-static void
-read_serving(Deciding *deciding)
-{
-	static SPIPlanPtr plan = NULL;
-	MemoryContext cxt = CurrentMemoryContext;
-
-	statement_plan(&plan, "SELECT s.channel, s.provider, s.has_url, s.choices, s.weights, s.costs FROM notify._serving AS s", 0, NULL);
-	if (SPI_execute_plan(plan, NULL, NULL, true, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not read notify._serving");
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		Serving    *serving = read_serving_row(cxt, SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
-
-		deciding->serving = lappend(deciding->serving, serving);
-	}
-	SPI_freetuptable(SPI_tuptable);
-	deciding->serving_read = true;
-}
-
 static const Serving *
 find_serving(Deciding *deciding, const char *channel)
 {
 	ListCell   *cell;
 
-	if (!deciding->serving_read)
-		read_serving(deciding);
+	if (deciding->serving == NIL)
+		deciding->serving = serving_read(deciding->snapshot);
 	foreach(cell, deciding->serving)
 	{
 		const Serving *serving = lfirst(cell);
@@ -716,11 +653,11 @@ put_text(Decision *decision, DecisionColumn column, const char *string)
 
 /* One of several, by notify._choose(). */
 static int
-choose_provider(const Candidate *candidate, const Serving *serving)
+choose_of_several(const Candidate *candidate, const Serving *serving)
 {
 	static SPIPlanPtr plan = NULL;
 	Oid			types[] = {INT4ARRAYOID, INT4ARRAYOID, NUMERICARRAYOID, INT8OID, TEXTOID, TEXTOID};
-	Datum		values[] = {serving->choices, serving->weights, serving->costs, candidate->values[C_EVENT],
+	Datum		values[] = {serving_choices(serving), serving_weights(serving), serving_costs(serving), candidate->values[C_EVENT],
 	candidate->values[C_RECIPIENT], candidate->values[C_CATEGORY]};
 	char		nulls[] = {' ', ' ', ' ', candidate->nulls[C_EVENT] ? 'n' : ' ',
 	candidate->nulls[C_RECIPIENT] ? 'n' : ' ', candidate->nulls[C_CATEGORY] ? 'n' : ' '};
@@ -731,6 +668,13 @@ choose_provider(const Candidate *candidate, const Serving *serving)
 	provider = DatumGetInt32(statement_value(plan, values, nulls, &isnull));
 	SPI_freetuptable(SPI_tuptable);
 	return provider;
+}
+
+static int
+choose_provider(const Candidate *candidate, const Serving *serving)
+{
+	return list_length(serving->servers) > 1 ? choose_of_several(candidate, serving) :
+		serving_first(serving)->provider;
 }
 
 static Decision *
@@ -798,8 +742,8 @@ add_decision(Deciding *deciding, const Candidate *candidate, const Verdict *verd
 	copy_columns(decision, candidate);
 	put_text(decision, D_CHANNEL, verdict->channel);
 	put_text(decision, D_ADDRESS, verdict->address);
-	put(decision, D_PROVIDER, serving == NULL, Int32GetDatum(serving == NULL ? 0 :
-															 serving->weighted ? choose_provider(candidate, serving) : serving->provider));
+	put(decision, D_PROVIDER, serving == NULL,
+		Int32GetDatum(serving ? choose_provider(candidate, serving) : 0));
 	put(decision, D_PRIORITY, false, Int16GetDatum(priority_of(candidate)));
 	put(decision, D_TEMPLATE_VERSION, verdict->version == 0, Int64GetDatum(verdict->version));
 	put_text(decision, D_VERDICT, verdict_of(verdict->why));
@@ -905,6 +849,7 @@ static void
 begin(Deciding *deciding, Snapshot snapshot)
 {
 	deciding->now = notify_now();
+	deciding->snapshot = snapshot;
 	deciding->recipients = daylog_open(&recipient_shape, snapshot, AccessShareLock);
 	deciding->addresses = daylog_open(&address_shape, snapshot, AccessShareLock);
 	deciding->templates = daylog_open(&template_shape, snapshot, AccessShareLock);
@@ -936,7 +881,7 @@ decide(ArrayType *candidates)
 	read_candidates(&deciding, candidates);
 	begin(&deciding, snapshot);
 	find_repeats(&deciding);
-	find_cancels(&deciding, snapshot);
+	find_cancels(&deciding);
 	for (int i = 0; i < deciding.n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
