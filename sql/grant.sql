@@ -118,7 +118,7 @@ GRANT EXECUTE ON FUNCTION notify._is_superuser(), notify._held(), notify._is_cop
 	notify._worth_closing(pg_snapshot, pg_snapshot), notify._backlog_chunk(notify.cursor, integer),
 	notify._add_to_backlog(notify.cursor, notify.event), notify._mark(pg_snapshot), notify._low_id(xid8),
 	notify._next_due(timestamptz), notify._look_back(),
-	notify._apply_all(notify.event[], notify.candidate[], bigint), notify._apply(notify.candidate[]), notify._people_now(notify.candidate[]), notify._apply_rest(bigint[], notify.decision[]), notify._gather(notify.event[], bigint),
+	notify._apply_all(notify.event[], notify.candidate[], bigint), notify._apply(notify.candidate[]), notify._people_now(notify.candidate[]), notify._apply_rest(bigint[], notify.decision[]), notify._gather(notify.event[], bigint), notify._ask(bigint, notify.candidate[], notify.event[]), notify._undecided(notify.event[]),
 	notify._audience_chunk(notify.cursor, notify.backlog, integer), notify._add_audience(notify.cursor, notify.event[]),
 	notify._flag_rules(notify.event[]), notify.decide(notify.candidate[]), notify._decide(notify.candidate[]), notify._dedupe_key(bigint, text, text),
 	notify._event_cancel_key(bigint), notify._find_cancels(text[], bigint),

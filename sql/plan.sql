@@ -415,12 +415,12 @@ RETURN CASE e.op WHEN 'U' THEN e.new || coalesce(e.old, '{}') ELSE e.old END;
 COMMENT ON FUNCTION notify._event_old(notify.event) IS 'An event''s whole old row: what did not change is taken from new. Internal.';
 
 /*
- * What events ask for: a candidate for each rule that matched and each person
- * it names. Audience and context run here, as the rule's owner, a rule's
- * events at a time (src/plan/query.c). Rules are looked up by their index
- * (OFFSET 0), for the events are few and the versions may be many.
+ * What rules ask of their audience and context, run as the rule's owner, a rule's
+ * events at a time (src/plan/query.c). bases and events go side by side: the
+ * candidate of a rule that matched, and its event. Rules are looked up by their
+ * index (OFFSET 0), for the events are few and the versions may be many.
  */
-CREATE FUNCTION notify._gather(events notify.event[], audience bigint) RETURNS notify.candidate[]
+CREATE FUNCTION notify._ask(audience bigint, bases notify.candidate[], events notify.event[]) RETURNS notify.candidate[]
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
@@ -428,83 +428,79 @@ SET enable_nestloop = off		-- an audience times itself is no join
 SET jit = off
 AS $$
 DECLARE
-	clock timestamptz := clock_timestamp();		-- ids may be ahead of a clock set back
-	shift interval := notify.now() - clock;		-- from the clock of ids to that of schedules
-	before bigint := coalesce((SELECT max(a.n) FROM notify.audience a WHERE a.audience = _gather.audience), 0);
+	before bigint := coalesce((SELECT max(a.n) FROM notify.audience a WHERE a.audience = _ask.audience), 0);
 	found notify.candidate[];
 BEGIN
-	WITH wanted AS MATERIALIZED (
-		SELECT e, w.n, w.recipient, w.dedupe_key, w.cancel_key, v,
-			   r.id IS NOT NULL AS live,
-			   e.truncated AS cut
-		FROM unnest(events) AS e
-		CROSS JOIN LATERAL unnest(e.rules, e.recipients, e.dedupe_keys, e.cancel_keys)
-			WITH ORDINALITY AS w (rule, recipient, dedupe_key, cancel_key, n)
-		CROSS JOIN LATERAL (SELECT * FROM notify.rule_version o WHERE o.id = w.rule OFFSET 0) AS v
-		LEFT JOIN LATERAL (SELECT o.id FROM notify.rule o WHERE o.id = v.rule AND o.enabled OFFSET 0) AS r ON true
-		WHERE v.action = 'notify'
+	WITH base AS MATERIALIZED (
+		SELECT b.u AS b, e.u AS e, v.many, v.more
+		FROM (SELECT u, row_number() OVER () AS n FROM unnest(bases) AS u) AS b
+		JOIN (SELECT u, row_number() OVER () AS n FROM unnest(events) AS u) AS e USING (n)
+		CROSS JOIN LATERAL (SELECT o.audience IS NOT NULL AS many, o.context IS NOT NULL AS more
+							FROM notify.rule_version o WHERE o.id = (b.u).rule OFFSET 0) AS v
 	), asked AS MATERIALIZED (
-		SELECT k.kind, g.rule, q.event, q.n, q.data, q.reason, q.detail
+		SELECT k.kind, g.rule, q.event, q.data, q.reason, q.detail
 		FROM (VALUES ('audience'), ('context')) AS k (kind)
 		CROSS JOIN LATERAL (
-			SELECT (s.v).id AS rule,
+			SELECT (s.b).rule AS rule,
 				   array_agg((s.e).id ORDER BY (s.e).id) AS ids,
 				   array_agg((s.e).new ORDER BY (s.e).id) AS news,
 				   array_agg(notify._event_old(s.e) ORDER BY (s.e).id) AS olds,
 				   array_agg(notify._event_meta((s.e).id, (s.e).op, (s.e).type, (s.e).key) ORDER BY (s.e).id) AS metas
-			FROM wanted s
-			WHERE s.live AND NOT s.cut
-			  AND CASE k.kind WHEN 'audience' THEN (s.v).audience ELSE (s.v).context END IS NOT NULL
+			FROM base s
+			WHERE CASE k.kind WHEN 'audience' THEN s.many ELSE s.more END
 			GROUP BY 1) AS g
-		CROSS JOIN LATERAL notify._run_query(g.rule, k.kind, g.ids, g.news, g.olds, g.metas)
-			WITH ORDINALITY AS q (event, data, reason, detail, n)
+		CROSS JOIN LATERAL notify._run_query(g.rule, k.kind, g.ids, g.news, g.olds, g.metas) AS q (event, data, reason, detail)
 	), candidates AS MATERIALIZED (
-		SELECT (w.v).audience IS NOT NULL AS asked, ROW ((w.e).id, (w.e).xid, (w.e).source, (w.e).key, (w.v).id, (w.v).rule,
-					CASE WHEN (w.v).audience IS NOT NULL THEN left(a.data ->> 'recipient', 256)
-						 WHEN (w.v).recipient IS NOT NULL THEN nullif(w.recipient, '')
-						 ELSE (w.e).recipient END,
-					(w.v).template, (w.v).category, (w.v).channels, (w.v).priority,
-					least(notify.id_time((w.e).id), clock) + shift + coalesce((w.v).delay, '0'), (w.v).expires, w.dedupe_key, w.cancel_key,
+		SELECT w.many, ROW ((w.b).event, (w.b).event_xid, (w.b).source, (w.b).key, (w.b).rule, (w.b).rule_id,
+					CASE WHEN w.many THEN left(a.data ->> 'recipient', 256) ELSE (w.b).recipient END,
+					(w.b).template, (w.b).category, (w.b).channels, (w.b).priority, (w.b).due_at, (w.b).expires,
+					(w.b).dedupe_key, (w.b).cancel_key,
 					coalesce(c.data, '{}') || coalesce(a.data - 'recipient', '{}'),
-					CASE WHEN NOT w.live THEN 'rule_off'
-						 WHEN w.cut THEN 'row_too_large'
-						 ELSE coalesce(a.reason, c.reason) END,
-					coalesce(a.detail, c.detail),
-					CASE WHEN (w.v).steps IS NOT NULL THEN 1 END)::notify.candidate AS candidate
-		FROM wanted w
-		LEFT JOIN asked a ON a.kind = 'audience' AND a.rule = (w.v).id AND a.event = (w.e).id
-		LEFT JOIN asked c ON c.kind = 'context' AND c.rule = (w.v).id AND c.event = (w.e).id
-		UNION ALL
-		SELECT false, ROW (e.id, e.xid, e.source, e.key, NULL, NULL, e.recipient,
-					e.instruction ->> 'template', e.instruction ->> 'category',
-					(SELECT array_agg(x) FROM jsonb_array_elements_text(e.instruction -> 'channels') AS x), NULL,
-					coalesce((e.instruction ->> 'at')::timestamptz, least(notify.id_time(e.id), clock) + shift),
-					NULL, NULL, NULL, '{}'::jsonb, NULL, NULL, NULL)::notify.candidate
-		FROM unnest(events) AS e
-		WHERE e.op = 'S'
-		UNION ALL
-		SELECT false, ROW (e.id, e.xid, e.source, e.key, u.rule, v.rule, e.recipient, v.template, v.category,
-					v.channels, v.priority, NULL, NULL, NULL, NULL, NULL, 'condition_error',
-					format('%s (SQLSTATE %s)', u.message, u.sqlstate), NULL)::notify.candidate
-		FROM unnest(events) AS e
-		CROSS JOIN LATERAL jsonb_to_recordset(e.undecided) AS u (rule bigint, sqlstate text, message text)
-		LEFT JOIN notify.rule_version v ON v.id = u.rule
-		WHERE e.undecided IS NOT NULL
+					coalesce(a.reason, c.reason), coalesce(a.detail, c.detail), (w.b).step)::notify.candidate AS candidate
+		FROM base w
+		LEFT JOIN asked a ON a.kind = 'audience' AND a.rule = (w.b).rule AND a.event = (w.e).id
+		LEFT JOIN asked c ON c.kind = 'context' AND c.rule = (w.b).rule AND c.event = (w.e).id
 	), large AS MATERIALIZED (
 		SELECT count(*) > 1000 AS yes FROM asked a WHERE a.kind = 'audience'
 	), waiting AS (
 		INSERT INTO notify.audience (audience, n, candidate)
-		SELECT _gather.audience, before + row_number() OVER (ORDER BY (k.candidate).event, (k.candidate).recipient), k.candidate FROM candidates k
-		WHERE k.asked AND (SELECT l.yes FROM large l)
+		SELECT _ask.audience, before + row_number() OVER (ORDER BY (k.candidate).event, (k.candidate).recipient), k.candidate FROM candidates k
+		WHERE k.many AND (SELECT l.yes FROM large l)
 	)
 	SELECT array_agg(k.candidate) INTO found FROM candidates k
-	WHERE NOT k.asked OR NOT (SELECT l.yes FROM large l);
-	RETURN coalesce(found, '{}');
+	WHERE NOT k.many OR NOT (SELECT l.yes FROM large l);
+	RETURN found;
 END
 $$;
 
+COMMENT ON FUNCTION notify._ask(bigint, notify.candidate[], notify.event[]) IS
+'These candidates as their rules'' audience and context make them; NULL: none. When audiences have more than a thousand people together, these wait in notify.audience under this number instead. Internal.';
+
+-- Candidates for the rules that could not be decided on these events: they say why.
+CREATE FUNCTION notify._undecided(events notify.event[]) RETURNS notify.candidate[]
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET jit = off
+AS $$
+BEGIN
+	RETURN ARRAY(SELECT ROW (e.id, e.xid, e.source, e.key, u.rule, v.rule, e.recipient, v.template, v.category,
+							 v.channels, v.priority, NULL, NULL, NULL, NULL, NULL, 'condition_error',
+							 format('%s (SQLSTATE %s)', u.message, u.sqlstate), NULL)::notify.candidate
+				 FROM unnest(events) AS e
+				 CROSS JOIN LATERAL jsonb_to_recordset(e.undecided) AS u (rule bigint, sqlstate text, message text)
+				 LEFT JOIN notify.rule_version v ON v.id = u.rule);
+END
+$$;
+
+COMMENT ON FUNCTION notify._undecided(notify.event[]) IS 'Candidates that say which rules could not be decided on these events. Internal.';
+
+-- src/plan/gather.c
+CREATE FUNCTION notify._gather(events notify.event[], audience bigint) RETURNS notify.candidate[]
+	LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'notify_gather';
+
 COMMENT ON FUNCTION notify._gather(notify.event[], bigint) IS
-'The candidates of these events: rules that matched, with their audience and context, sends, and rules that could not decide. When audiences have more than a thousand people together, these wait in notify.audience under this number instead. Internal.';
+'The candidates of these events: rules that matched, with their audience and context, sends, and rules that could not decide; audience: as in _ask(). Internal.';
 
 -- Flags the rules that could not be decided on these events.
 CREATE FUNCTION notify._flag_rules(events notify.event[]) RETURNS void

@@ -22,6 +22,18 @@ statement_plan(SPIPlanPtr *plan, const char *query, int nargs, Oid *types)
 	return fresh;
 }
 
+SPIPlanPtr
+statement_typed_plan(TypedPlan *kept, const char *query, int nargs, Oid *types)
+{
+	if (kept->plan != NULL && kept->type != types[nargs - 1])
+	{
+		SPI_freeplan(kept->plan);
+		kept->plan = NULL;
+	}
+	kept->type = types[nargs - 1];
+	return statement_plan(&kept->plan, query, nargs, types);
+}
+
 /* What is not passed by value belongs to the caller's SPI connection. */
 Datum
 statement_value(SPIPlanPtr plan, Datum *values, const char *nulls, bool *isnull)

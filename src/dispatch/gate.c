@@ -36,6 +36,7 @@
 typedef struct GateTable
 {
 	slock_t		mutex;
+	int			used;			/* gates from here on were never anybody's; only grows */
 	Gate		gates[GATES];
 } GateTable;
 
@@ -148,7 +149,7 @@ find_gate(int provider)
 {
 	Gate	   *oldest = NULL;
 
-	for (int i = 0; i < GATES; i++)
+	for (int i = 0; i < table->used; i++)
 	{
 		Gate	   *gate = &table->gates[i];
 
@@ -157,7 +158,7 @@ find_gate(int provider)
 		if (gate->users == 0 && (oldest == NULL || gate->used_at < oldest->used_at))
 			oldest = gate;
 	}
-	return oldest;
+	return table->used < GATES ? &table->gates[table->used++] : oldest;
 }
 
 Gate *
@@ -590,7 +591,7 @@ gate_ended(Gate *gate, bool ok, int64 latency_ms)
 int
 gates_count(void)
 {
-	return table ? GATES : 0;
+	return table ? table->used : 0;
 }
 
 bool

@@ -70,26 +70,6 @@ typedef struct Apply
 	TupleDesc	decision_type;
 } Apply;
 
-/* A statement that takes values of our own types, which are others when the extension was made anew. */
-typedef struct TypedPlan
-{
-	SPIPlanPtr	plan;
-	Oid			type;
-} TypedPlan;
-
-/* Its last argument is an array of the type. */
-static SPIPlanPtr
-typed_plan(TypedPlan *kept, const char *query, int nargs, Oid *types)
-{
-	if (kept->plan != NULL && kept->type != types[nargs - 1])
-	{
-		SPI_freeplan(kept->plan);
-		kept->plan = NULL;
-	}
-	kept->type = types[nargs - 1];
-	return statement_plan(&kept->plan, query, nargs, types);
-}
-
 static void
 ask_about(Apply *apply)
 {
@@ -111,7 +91,7 @@ people_now(ArrayType *people)
 	static TypedPlan kept = {NULL};
 	Oid			types[] = {get_array_type(ARR_ELEMTYPE(people))};
 	Datum		values[] = {PointerGetDatum(people)};
-	SPIPlanPtr	plan = typed_plan(&kept, "SELECT notify._people_now($1)", 1, types);
+	SPIPlanPtr	plan = statement_typed_plan(&kept, "SELECT notify._people_now($1)", 1, types);
 	bool		isnull;
 
 	return DatumGetArrayTypeP(statement_value(plan, values, NULL, &isnull));
@@ -137,7 +117,7 @@ decide_within_budgets(ArrayType *people)
 	static TypedPlan kept = {NULL};
 	Oid			types[] = {get_array_type(ARR_ELEMTYPE(people))};
 	Datum		values[] = {PointerGetDatum(people)};
-	SPIPlanPtr	plan = typed_plan(&kept, "SELECT * FROM notify.decide($1)", 1, types);
+	SPIPlanPtr	plan = statement_typed_plan(&kept, "SELECT * FROM notify.decide($1)", 1, types);
 	Decisions  *decisions = palloc0(sizeof(Decisions));
 
 	/* Not read-only: it must see what look_at_budgets() counted. */
@@ -234,7 +214,7 @@ write_rest(Apply *apply)
 	Oid			types[] = {INT8ARRAYOID, get_array_type(type)};
 	Datum		values[] = {array_of(apply->rest_ids, apply->nrest, INT8OID), array_of(apply->rest, apply->nrest, type)};
 
-	if (SPI_execute_plan(typed_plan(&kept, "SELECT notify._apply_rest($1, $2)", 2, types), values, NULL, false, 0) != SPI_OK_SELECT)
+	if (SPI_execute_plan(statement_typed_plan(&kept, "SELECT notify._apply_rest($1, $2)", 2, types), values, NULL, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "notify._apply_rest() failed");
 	SPI_freetuptable(SPI_tuptable);
 }
