@@ -40,7 +40,7 @@ CREATE INDEX message_key ON notify.message (left(key, 200), source) WHERE key IS
 CREATE INDEX message_recipient ON notify.message (recipient);
 
 COMMENT ON TABLE notify.message IS
-'Every decision, sent or not: one notification for one recipient on one channel. Insert-only, partitioned by UTC day of id.';
+'Every decision, sent or not: one notification for one recipient on one channel. Insert-only, partitioned by UTC day of id. The planner writes rows directly: triggers and constraints of the app''s own on it are not looked at, its indexes are.';
 COMMENT ON COLUMN notify.message.id IS 'Carries the time of the decision: notify.id_time(id).';
 COMMENT ON COLUMN notify.message.event IS 'notify.event.id.';
 COMMENT ON COLUMN notify.message.event_xid IS 'notify.event.xid, to find the event by its index.';
@@ -118,7 +118,7 @@ CREATE TABLE notify.ready (
 
 CREATE INDEX ready_lane ON notify.ready (lane, seq);
 
-COMMENT ON TABLE notify.ready IS 'Messages due now: the hot queue. Only the planner inserts; settling deletes.';
+COMMENT ON TABLE notify.ready IS 'Messages due now: the hot queue. Only the planner inserts; settling deletes. Triggers and constraints of the app''s own on it are not looked at.';
 COMMENT ON COLUMN notify.ready.message IS 'notify.message.id.';
 COMMENT ON COLUMN notify.ready.seq IS 'Order within the lane.';
 COMMENT ON COLUMN notify.ready.lane IS 'provider.id * 4 + priority.';
