@@ -12,8 +12,7 @@
  *
  *		{...context, "recipient": {...}}
  *
- * Built in one pass, for it is done for every message.  An object
- * keeps the last of equal keys.
+ * It is done for every message, so nothing is taken apart (splice.h).
  */
 #include "postgres.h"
 
@@ -24,6 +23,7 @@
 
 #include "capture/id.h"
 #include "plan/data.h"
+#include "plan/splice.h"
 
 PG_FUNCTION_INFO_V1(notify_data);
 PG_FUNCTION_INFO_V1(notify_event_meta);
@@ -34,85 +34,20 @@ enum
 	ARG_ID, ARG_OP, ARG_TYPE, ARG_KEY, ARG_NEW, ARG_OLD, ARG_CONTEXT
 };
 
-static void
-push_key(JsonbParseState **state, const char *name)
-{
-	JsonbValue	key = {.type = jbvString};
-
-	key.val.string.val = unconstify(char *, name);
-	key.val.string.len = strlen(name);
-	pushJsonbValue(state, WJB_KEY, &key);
-}
-
-static void
-push_text(JsonbParseState **state, const char *name, char *string)
-{
-	JsonbValue	value = {.type = jbvNull};
-
-	if (string != NULL)
-	{
-		value.type = jbvString;
-		value.val.string.val = string;
-		value.val.string.len = strlen(string);
-	}
-	push_key(state, name);
-	pushJsonbValue(state, WJB_VALUE, &value);
-}
-
-static bool
-is_object(const Jsonb *jsonb)
-{
-	return jsonb != NULL && JB_ROOT_IS_OBJECT(jsonb);
-}
-
-/* The pairs of an object into the one being built; anything else has none. */
-static void
-push_pairs(JsonbParseState **state, Jsonb *object)
-{
-	JsonbIterator *iterator;
-	JsonbIteratorToken token;
-	JsonbValue	value;
-
-	if (!is_object(object))
-		return;
-	iterator = JsonbIteratorInit(&object->root);
-	(void) JsonbIteratorNext(&iterator, &value, false); /* WJB_BEGIN_OBJECT */
-	while ((token = JsonbIteratorNext(&iterator, &value, true)) == WJB_KEY ||
-		   token == WJB_VALUE)
-		pushJsonbValue(state, token, &value);
-}
-
-static void
-push_document(JsonbParseState **state, const char *name, Jsonb *document)
-{
-	JsonbValue	value = {.type = jbvNull};
-
-	push_key(state, name);
-	if (document != NULL && JB_ROOT_IS_SCALAR(document))
-		(void) JsonbExtractScalar(&document->root, &value);
-	else if (document != NULL)
-	{
-		value.type = jbvBinary;
-		value.val.binary.data = &document->root;
-		value.val.binary.len = VARSIZE(document) - VARHDRSZ;
-	}
-	pushJsonbValue(state, WJB_VALUE, &value);
-}
-
 /* An event's whole old row: of an UPDATE, what did not change is taken from new. */
 static void
-push_old(JsonbParseState **state, char op, Jsonb *new, Jsonb *old)
+splice_old(Splice *splice, const EventData *data)
 {
-	if (op != 'U' || !is_object(new))
+	Splice		whole = {0};
+
+	if (data->op == 'U' && data->new != NULL && JB_ROOT_IS_OBJECT(data->new))
 	{
-		push_document(state, "old", op == 'U' ? NULL : old);
-		return;
+		splice_pairs(&whole, data->new);
+		splice_pairs(&whole, data->old);
+		splice_document(splice, "old", splice_end(&whole));
 	}
-	push_key(state, "old");
-	pushJsonbValue(state, WJB_BEGIN_OBJECT, NULL);
-	push_pairs(state, new);
-	push_pairs(state, old);
-	pushJsonbValue(state, WJB_END_OBJECT, NULL);
+	else
+		splice_document(splice, "old", data->op == 'U' ? NULL : data->old);
 }
 
 /* 2026-11-23T08:15:00.123Z */
@@ -127,60 +62,56 @@ utc_time(int64 id)
 					tm->tm_mday, tm->tm_hour, tm->tm_min, tm->tm_sec, (int) (ms - seconds * 1000));
 }
 
-static void
-push_meta(JsonbParseState **state, const EventData *data)
+static Jsonb *
+event_meta(const EventData *data)
 {
 	char		op[2] = {data->op, '\0'};
+	Splice		meta = {0};
 
-	push_text(state, "id", psprintf(INT64_FORMAT, data->id));
-	push_text(state, "type", data->type);
-	push_text(state, "key", data->key);
-	push_text(state, "op", op);
-	push_text(state, "at", utc_time(data->id));
+	splice_text(&meta, "id", psprintf(INT64_FORMAT, data->id));
+	splice_text(&meta, "type", data->type);
+	splice_text(&meta, "key", data->key);
+	splice_text(&meta, "op", op);
+	splice_text(&meta, "at", utc_time(data->id));
+	return splice_end(&meta);
 }
 
 Jsonb *
 event_data(const EventData *data)
 {
-	JsonbParseState *state = NULL;
+	Splice		whole = {0};
 
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	if (data->op == 'E' || data->op == 'S')
-		push_pairs(&state, data->new);
-	push_pairs(&state, data->context);
+		splice_pairs(&whole, data->new);
+	splice_pairs(&whole, data->context);
 	if (data->op != '\0')
 	{
-		push_document(&state, "new", data->new);
-		push_old(&state, data->op, data->new, data->old);
-		push_key(&state, "event");
-		pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-		push_meta(&state, data);
-		pushJsonbValue(&state, WJB_END_OBJECT, NULL);
+		splice_document(&whole, "new", data->new);
+		splice_old(&whole, data);
+		splice_document(&whole, "event", event_meta(data));
 	}
-	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+	return splice_end(&whole);
 }
 
 Jsonb *
 context_data(Jsonb *given, const PersonData *person)
 {
-	JsonbParseState *state = NULL;
+	Splice		recipient = {0};
+	Splice		whole = {0};
 
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	push_pairs(&state, given);
+	splice_pairs(&whole, given);
 	if (person == NULL)
-		push_text(&state, "recipient", NULL);
+		splice_text(&whole, "recipient", NULL);
 	else
 	{
-		push_key(&state, "recipient");
-		pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-		push_text(&state, "id", person->id);
-		push_text(&state, "name", person->name);
-		push_text(&state, "locale", person->locale);
-		push_text(&state, "time_zone", person->time_zone);
-		push_document(&state, "attributes", person->attributes);
-		pushJsonbValue(&state, WJB_END_OBJECT, NULL);
+		splice_text(&recipient, "id", person->id);
+		splice_text(&recipient, "name", person->name);
+		splice_text(&recipient, "locale", person->locale);
+		splice_text(&recipient, "time_zone", person->time_zone);
+		splice_document(&recipient, "attributes", person->attributes);
+		splice_document(&whole, "recipient", splice_end(&recipient));
 	}
-	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+	return splice_end(&whole);
 }
 
 /* ----------------------------------------------------- what SQL sees of it --- */
@@ -212,15 +143,12 @@ read_meta(FunctionCallInfo fcinfo, EventData *data)
 Datum
 notify_event_meta(PG_FUNCTION_ARGS)
 {
-	JsonbParseState *state = NULL;
 	EventData	data = {0};
 
 	read_meta(fcinfo, &data);
 	if (data.op == '\0')
 		PG_RETURN_NULL();
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	push_meta(&state, &data);
-	PG_RETURN_JSONB_P(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
+	PG_RETURN_JSONB_P(event_meta(&data));
 }
 
 /* _data(id, op, type, key, new, old, context) */
