@@ -67,13 +67,41 @@ SELECT auth('{"scheme": "hmac", "key": "k", "message": "m", "algorithm": "crc32"
 SELECT auth('{"scheme": "hmac", "key": "k", "message": "m", "encoding": "morse", "header": {"X": "{{ signature }}"}}', 'POST', 'https://h.example/', '{}', '', 0, NULL, NULL);
 SELECT auth('{"scheme": "hmac", "key": "xyz", "key_encoding": "hex", "message": "m", "header": {"X": "{{ signature }}"}}', 'POST', 'https://h.example/', '{}', '', 0, NULL, NULL);
 SELECT auth('{"scheme": "bearer", "token": "a\nX-Evil: 1"}', 'POST', 'https://h.example/', '{}', '', 0, NULL, NULL);
--- what Twilio's library posts is what the preset posts
-SELECT v ->> 'library' AS library, notify.render(t.url, d.data) = v ->> 'url' AS url, t.method = v ->> 'method' AS method,
-    notify._read_form(notify.render(t.body, d.data)) = v -> 'form' AS form,
-    'Authorization: ' || (v ->> 'authorization') = ANY (auth(jsonb_build_object('scheme', 'basic', 'username', v #>> '{settings,account_sid}', 'password', v #>> '{settings,auth_token}'),
-        'POST', v ->> 'url', '{}', '', 0, NULL, NULL)) AS authorization
-FROM vector JOIN notify.preset t ON t.name = v ->> 'preset'
-CROSS JOIN LATERAL (SELECT jsonb_build_object('settings', '{"endpoint": "https://api.twilio.com"}' || (v -> 'settings'), 'address', v -> 'address', 'message', jsonb_build_object('body', v -> 'body')) AS data) AS d;
+
+-- Requests: what a library sends for a message is what its preset sends. Fields are those of query and body together; a
+-- field that is not the same would be named, with theirs and ours, and so would a header.
+CREATE FUNCTION plain(v jsonb) RETURNS text LANGUAGE sql AS        -- scalars as a form has them; JSON within JSON in one spelling
+    $$SELECT replace(replace(replace(CASE WHEN jsonb_typeof(v) IN ('object', 'array') THEN v::text ELSE v #>> '{}' END, '\": ', '\":'), ', \"', ',\"'), '": "', '":"')$$;
+CREATE FUNCTION differences(theirs jsonb, ours jsonb) RETURNS text LANGUAGE sql AS
+    $$SELECT string_agg(format('%s: %s / %s', key, plain(t.value), plain(o.value)), '; ' ORDER BY key)
+      FROM jsonb_each(theirs) AS t FULL JOIN jsonb_each(ours) AS o USING (key) WHERE plain(t.value) IS DISTINCT FROM plain(o.value)$$;
+SELECT differences('{"a": 1, "b": {"c": "{\"d\": 1}"}, "e": true}', '{"a": 2, "b": {"c": "{\"d\":1}"}, "e": "true", "f": null}');
+CREATE TABLE made AS
+    SELECT n, v, t.method, notify.render(t.url, d.data) AS url, notify.render(t.body, d.data) AS body,
+        (SELECT jsonb_object_agg(lower(h.key), notify.render(h.value, d.data)) FROM jsonb_each_text('{"Content-Type": "application/json"}' || t.headers) AS h) AS headers,
+        CASE WHEN t.auth ->> 'scheme' IN ('basic', 'bearer')
+             THEN (SELECT substr(l, 16) FROM unnest(auth(notify.render(t.auth::text, d.data)::jsonb, 'POST', 'https://h.example/', '{}', '', 0, NULL, NULL)) AS l WHERE l LIKE 'Authorization: %') END AS authorization
+    FROM vector JOIN notify.preset t ON t.name = v ->> 'preset'
+    CROSS JOIN LATERAL (SELECT jsonb_object_agg(s.key, s.value -> 'default') FILTER (WHERE s.value ? 'default') FROM jsonb_each(t.settings) AS s) AS defaults (given)
+    CROSS JOIN LATERAL (SELECT jsonb_build_object('settings', coalesce(given, '{}') || (v -> 'settings'), 'address', v -> 'address', 'message', v -> 'message') AS data) AS d;
+SELECT v ->> 'library' AS library, v #>> '{request,headers,content-type}' AS their_type, headers ->> 'content-type' AS our_type,
+    method = v #>> '{request,method}' AND regexp_replace(url, '^https?://[^/]+|\?.*', '', 'g') = v #>> '{request,path}' AS path,
+    made.authorization = v #>> '{request,authorization}' AS authorized,
+    differences((v #> '{request,headers}') - 'content-type', headers - '{content-type,accept}'::text[]) AS headers,
+    CASE WHEN jsonb_typeof(v #> '{request,fields}') = 'object' THEN coalesce(differences(v #> '{request,fields}',
+        notify._read_form(coalesce(substring(url FROM '\?(.*)'), '')) || CASE WHEN headers ->> 'content-type' LIKE '%json%' THEN body::jsonb ELSE notify._read_form(body) END), 'the same') END AS fields
+FROM made WHERE v ? 'request' ORDER BY n;
+
+-- Receipts: what a library takes for genuine is, and nothing else.
+SELECT v ->> 'library' AS library, v #>> '{receipt,scheme}' AS scheme, count(*) FILTER (WHERE (v -> 'valid')::boolean) AS genuine, count(*) FILTER (WHERE NOT (v -> 'valid')::boolean) AS forged,
+    bool_and(coalesce(notify._is_signed(v -> 'receipt', v ->> 'key', '{}', convert_to(v ->> 'payload', 'UTF8'), v -> 'headers'), false) = (v -> 'valid')::boolean) AS agreed
+FROM vector WHERE v ? 'receipt' GROUP BY 1, 2 ORDER BY 1;
+SELECT n, v - 'key' AS disagreed FROM vector WHERE v ? 'receipt'
+    AND coalesce(notify._is_signed(v -> 'receipt', v ->> 'key', '{}', convert_to(v ->> 'payload', 'UTF8'), v -> 'headers'), false) <> (v -> 'valid')::boolean;
+-- Nor with no header at all, another's key or none
+SELECT v ->> 'library' AS library, bool_or(notify._is_signed(v -> 'receipt', k.key, '{}', convert_to(v ->> 'payload', 'UTF8'), k.headers)) AS believed
+FROM vector CROSS JOIN LATERAL (VALUES (v ->> 'key', '{}'::jsonb), ('', v -> 'headers'), (NULL, v -> 'headers'), ('another', v -> 'headers')) AS k (key, headers)
+WHERE (v -> 'valid')::boolean AND (k.key IS DISTINCT FROM v ->> 'key' OR v -> 'headers' <> '{}') GROUP BY 1 ORDER BY 1;
 
 SET client_min_messages = warning;
 DROP SCHEMA channel_auth CASCADE;
