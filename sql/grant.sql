@@ -114,7 +114,7 @@ GRANT SELECT ON notify.instance, notify.origin TO notify_worker, notify_report, 
 -- and what these call with the worker's own rights
 GRANT EXECUTE ON FUNCTION notify._is_superuser(), notify._held(), notify._is_copy(), notify._here(), notify.now(), notify.id_time(bigint), notify.time_id(timestamptz), notify._next_id(),
 	notify._person_now(text, bigint), notify._source_of(oid), notify._cursor(), notify._save_cursor(notify.cursor, notify.cursor), notify._next_events(notify.cursor, integer),
-	notify._batch_chunk(notify.cursor, integer), notify._batch_events(notify.cursor, integer),
+	notify._batch_chunk(notify.cursor, integer), notify._batch_events(pg_snapshot, pg_snapshot, xid8, bigint, bigint, integer),
 	notify._worth_closing(pg_snapshot, pg_snapshot), notify._backlog_chunk(notify.cursor, integer),
 	notify._add_to_backlog(notify.cursor, notify.event), notify._mark(pg_snapshot), notify._low_id(xid8),
 	notify._next_due(timestamptz), notify._look_back(),

@@ -216,52 +216,13 @@ $$;
 
 COMMENT ON FUNCTION notify._add_to_backlog(notify.cursor, notify.event) IS 'Gives what follows this event in its transaction the last turn of the backlog. Internal.';
 
-/*
- * The next events of a batch. First come the transactions that were in progress
- * in snap (they have the lower xids), each by itself, so that a search begins
- * where the last one ended; then those that began later.
- */
-CREATE FUNCTION notify._batch_events(c notify.cursor, batch integer) RETURNS notify.event[]
-LANGUAGE plpgsql STABLE
-SET search_path = pg_catalog, pg_temp
-SET plan_cache_mode = force_generic_plan
-SET enable_seqscan = off
-AS $$
-DECLARE
-	ended xid8[] := ARRAY(SELECT x FROM pg_snapshot_xip(c.snap) AS x
-						  WHERE x >= c.at_xid AND pg_visible_in_snapshot(x, c.open_to));
-	first xid8 := pg_snapshot_xmax(c.snap);
-	after bigint := 0;
-	low bigint;		-- ids are searched from here on; once, for it prunes the days before the scans begin
-	chunk notify.event[] := '{}';
-BEGIN
-	low := least(notify._low_id(coalesce(ended[1], first)),
-				 notify.time_id(clock_timestamp() - interval '1 day'));		-- the clock may have been set back
-	IF c.at_xid >= first THEN
-		first := c.at_xid;
-		after := c.at_id;
-	END IF;
-	IF cardinality(ended) > 0 THEN
-		chunk := ARRAY(SELECT q.e FROM unnest(ended) AS x
-					   CROSS JOIN LATERAL (SELECT e FROM notify.event e
-										   WHERE e.xid = x AND e.id >= low
-											 AND e.id > CASE x WHEN c.at_xid THEN c.at_id ELSE 0 END
-										   ORDER BY e.id LIMIT batch) AS q
-					   LIMIT batch);
-	END IF;
-	IF cardinality(chunk) < batch THEN
-		chunk := chunk || ARRAY(SELECT e FROM notify.event e
-								WHERE (e.xid, e.id) > (first, after)
-								  AND e.xid < pg_snapshot_xmax(c.open_to)
-								  AND pg_visible_in_snapshot(e.xid, c.open_to)
-								  AND e.id >= low
-								ORDER BY e.xid, e.id LIMIT batch - cardinality(chunk));
-	END IF;
-	RETURN chunk;
-END
-$$;
+-- src/plan/batch.c
+CREATE FUNCTION notify._batch_events(snap pg_snapshot, open_to pg_snapshot, at_xid xid8, at_id bigint, low bigint, batch integer)
+RETURNS notify.event[]
+	LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'notify_batch_events';
 
-COMMENT ON FUNCTION notify._batch_events(notify.cursor, integer) IS 'The next events of the open batch. Internal.';
+COMMENT ON FUNCTION notify._batch_events(pg_snapshot, pg_snapshot, xid8, bigint, bigint, integer) IS
+'The next events of the open batch, as in notify.cursor; low: none has a lower id. Internal.';
 
 /*
  * Whether an empty batch must be closed all the same. An idle planner writes
@@ -300,7 +261,10 @@ BEGIN
 		c.at_xid := '0';
 		c.at_id := 0;
 	END IF;
-	chunk := notify._batch_events(c, batch);
+	chunk := notify._batch_events(c.snap, c.open_to, c.at_xid, c.at_id,
+								  least(notify._low_id(pg_snapshot_xmin(c.snap)),
+										notify.time_id(clock_timestamp() - interval '1 day')),	-- the clock may have been set back
+								  batch);
 	IF cardinality(chunk) = batch THEN
 		last := chunk[batch];
 		c.at_xid := last.xid;

@@ -49,6 +49,7 @@ ALTER TABLE notify.backlog ADD COLUMN last_n bigint NOT NULL DEFAULT 0;
 DROP FUNCTION notify._gather(notify.event[]);
 DROP FUNCTION notify._apply(notify.event[]);
 DROP FUNCTION notify._apply_all(notify.event[]);
+DROP FUNCTION notify._batch_events(notify.cursor, integer);
 DROP FUNCTION notify._data(notify.event, jsonb);
 DROP FUNCTION notify._event_meta(notify.event);
 DROP FUNCTION notify._stop_claimed(bigint[]);
