@@ -143,8 +143,8 @@ $$;
 
 COMMENT ON FUNCTION notify._mark(pg_snapshot) IS 'Keeps notify.mark. Internal.';
 
--- People of a large audience, and the cursor after them. Who waited for a rule that is off by now waited in vain.
-CREATE FUNCTION notify._audience_chunk(INOUT c notify.cursor, b notify.backlog, batch integer, OUT people notify.candidate[])
+-- People of a large audience. Who waited for a rule that is off by now waited in vain.
+CREATE FUNCTION notify._audience_chunk(b notify.backlog, next_turn bigint, batch integer, OUT people notify.candidate[], OUT again boolean)
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
@@ -162,18 +162,20 @@ BEGIN
 							   AND NOT EXISTS (SELECT FROM notify.rule r WHERE r.id = (g.candidate).rule_id AND r.enabled)
 						  THEN jsonb_populate_record(g.candidate, '{"reason": "rule_off"}') ELSE g.candidate END ORDER BY g.n)
 	INTO people FROM gone g;
-	IF till < b.last_n THEN
+	again := till < b.last_n;
+	IF again THEN
 		INSERT INTO notify.backlog (turn, xid, at_id, audience, at_n, last_n)
-		VALUES (c.backlog_next, b.xid, b.at_id, b.audience, till, b.last_n);
-		c.backlog_next := c.backlog_next + 1;
+		VALUES (next_turn, b.xid, b.at_id, b.audience, till, b.last_n);
 	END IF;
 END
 $$;
 
-COMMENT ON FUNCTION notify._audience_chunk(notify.cursor, notify.backlog, integer) IS 'The next people of a large audience, and the cursor after them. Internal.';
+COMMENT ON FUNCTION notify._audience_chunk(notify.backlog, bigint, integer) IS
+'The next people of a large audience; again: there are more, and they have that turn. Internal.';
 
 -- A chunk of what has its turn in the backlog: events, or people; NULL when there is nothing left of it.
-CREATE FUNCTION notify._backlog_chunk(INOUT c notify.cursor, batch integer, OUT chunk notify.event[], OUT people notify.candidate[])
+CREATE FUNCTION notify._backlog_chunk(turn bigint, next_turn bigint, batch integer,
+									  OUT chunk notify.event[], OUT people notify.candidate[], OUT again boolean)
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
@@ -181,48 +183,35 @@ SET enable_seqscan = off
 AS $$
 DECLARE
 	b notify.backlog;
-	part record;
 BEGIN
-	DELETE FROM notify.backlog d WHERE d.turn = c.backlog_first RETURNING d.* INTO STRICT b;
-	c.backlog_first := c.backlog_first + 1;
+	DELETE FROM notify.backlog d WHERE d.turn = _backlog_chunk.turn RETURNING d.* INTO STRICT b;
 	IF b.audience IS NOT NULL THEN
-		part := notify._audience_chunk(c, b, batch);
-		c := part.c;
-		people := part.people;
+		SELECT a.people, a.again INTO people, again FROM notify._audience_chunk(b, next_turn, batch) AS a;
 		RETURN;
 	END IF;
 	chunk := ARRAY(SELECT e FROM notify.event e
 				   WHERE e.xid = b.xid AND e.id > b.at_id
 				   ORDER BY e.xid, e.id LIMIT batch);
-	IF cardinality(chunk) = batch THEN
-		c := notify._add_to_backlog(c, chunk[batch]);
+	again := cardinality(chunk) = batch;
+	IF again THEN
+		PERFORM notify._add_to_backlog(next_turn, b.xid, chunk[batch].id);
 	END IF;
 	chunk := nullif(chunk, '{}');
 END
 $$;
 
-COMMENT ON FUNCTION notify._backlog_chunk(notify.cursor, integer) IS 'The next events of a large transaction, or people of a large audience, and the cursor after them. Internal.';
+COMMENT ON FUNCTION notify._backlog_chunk(bigint, bigint, integer) IS
+'The next events of a large transaction, or people of a large audience, that have this turn; again: there are more, and they have the next one. Internal.';
 
--- The last event of its transaction that is planned; the rest of them waits for its turn.
-CREATE FUNCTION notify._add_to_backlog(INOUT c notify.cursor, last notify.event)
-LANGUAGE plpgsql
+-- An event of a transaction is planned; the rest of them waits for its turn.
+CREATE FUNCTION notify._add_to_backlog(turn bigint, xid xid8, at_id bigint) RETURNS void
+LANGUAGE sql
 SET search_path = pg_catalog, pg_temp
 AS $$
-BEGIN
-	INSERT INTO notify.backlog (turn, xid, at_id) VALUES (c.backlog_next, last.xid, last.id);
-	c.backlog_next := c.backlog_next + 1;
-END
+	INSERT INTO notify.backlog (turn, xid, at_id) VALUES (_add_to_backlog.turn, _add_to_backlog.xid, _add_to_backlog.at_id);
 $$;
 
-COMMENT ON FUNCTION notify._add_to_backlog(notify.cursor, notify.event) IS 'Gives what follows this event in its transaction the last turn of the backlog. Internal.';
-
--- src/plan/batch.c
-CREATE FUNCTION notify._batch_events(snap pg_snapshot, open_to pg_snapshot, at_xid xid8, at_id bigint, low bigint, batch integer)
-RETURNS notify.event[]
-	LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'notify_batch_events';
-
-COMMENT ON FUNCTION notify._batch_events(pg_snapshot, pg_snapshot, xid8, bigint, bigint, integer) IS
-'The next events of the open batch, as in notify.cursor; low: none has a lower id. Internal.';
+COMMENT ON FUNCTION notify._add_to_backlog(bigint, xid8, bigint) IS 'Gives what follows this event in its transaction a turn of the backlog. Internal.';
 
 /*
  * Whether an empty batch must be closed all the same. An idle planner writes
@@ -246,75 +235,6 @@ $$;
 
 COMMENT ON FUNCTION notify._worth_closing(pg_snapshot, pg_snapshot) IS
 'True when transactions that snap does not know of are at work or have erased somebody, when many have passed, and once an hour. Internal.';
-
--- A chunk of the open batch, opening one when there is something new; NULL when there is nothing.
-CREATE FUNCTION notify._batch_chunk(INOUT c notify.cursor, batch integer, OUT chunk notify.event[])
-LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	was notify.cursor := c;
-	last notify.event;
-BEGIN
-	IF was.open_to IS NULL THEN
-		c.open_to := pg_current_snapshot();
-		c.at_xid := '0';
-		c.at_id := 0;
-	END IF;
-	chunk := notify._batch_events(c.snap, c.open_to, c.at_xid, c.at_id,
-								  least(notify._low_id(pg_snapshot_xmin(c.snap)),
-										notify.time_id(clock_timestamp() - interval '1 day')),	-- the clock may have been set back
-								  batch);
-	IF cardinality(chunk) = batch THEN
-		last := chunk[batch];
-		c.at_xid := last.xid;
-		c.at_id := last.id;
-		IF chunk[batch / 2 + 1].xid = last.xid THEN
-			c := notify._add_to_backlog(c, last);
-			c.at_id := 9223372036854775807;
-		END IF;
-	ELSIF cardinality(chunk) > 0 OR was.open_to IS NOT NULL OR notify._worth_closing(c.snap, c.open_to) THEN
-		c.snap := c.open_to;
-		c.open_to := NULL;
-	ELSE
-		c := was;
-	END IF;
-	IF was.open_to IS NULL AND c *<> was THEN
-		PERFORM notify._mark(coalesce(c.open_to, c.snap));
-	END IF;
-	chunk := nullif(chunk, '{}');
-END
-$$;
-
-COMMENT ON FUNCTION notify._batch_chunk(notify.cursor, integer) IS 'The next events of what committed since the last batch, and the cursor after them. Internal.';
-
--- What to plan next, new events and the backlog by turns.
-CREATE FUNCTION notify._next_events(INOUT c notify.cursor, batch integer, OUT chunk notify.event[], OUT people notify.candidate[])
-LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	behind boolean := c.backlog_first < c.backlog_next;
-	next record;
-	old record;
-BEGIN
-	IF NOT behind OR NOT c.backlog_turn THEN
-		next := notify._batch_chunk(c, batch);
-		c := next.c;
-		chunk := next.chunk;
-	END IF;
-	IF behind AND chunk IS NULL THEN
-		old := notify._backlog_chunk(c, batch);
-		c := old.c;
-		chunk := old.chunk;
-		people := old.people;
-	END IF;
-	c.backlog_turn := behind AND NOT c.backlog_turn;
-END
-$$;
-
-COMMENT ON FUNCTION notify._next_events(notify.cursor, integer) IS
-'The events, or people of a large audience, to plan next, NULL when there are none, and the cursor after them. Internal.';
 
 -- src/plan/query.c, src/plan/run.c
 CREATE FUNCTION notify._run_query(version bigint, kind text, ids bigint[], news jsonb[], olds jsonb[], metas jsonb[])
@@ -440,14 +360,15 @@ $$;
 COMMENT ON FUNCTION notify._ask(bigint, notify.candidate[], notify.event[]) IS
 'These candidates as their rules'' audience and context make them; NULL: none. When audiences have more than a thousand people together, these wait in notify.audience under this number instead. Internal.';
 
--- Candidates for the rules that could not be decided on these events: they say why.
+-- Candidates for the rules that could not be decided on these events: they say why, and the rules are flagged.
 CREATE FUNCTION notify._undecided(events notify.event[]) RETURNS notify.candidate[]
-LANGUAGE plpgsql STABLE
+LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
 SET jit = off
 AS $$
 BEGIN
+	PERFORM notify._flag_rules(events);
 	RETURN ARRAY(SELECT ROW (e.id, e.xid, e.source, e.key, u.rule, v.rule, e.recipient, v.template, v.category,
 							 v.channels, v.priority, NULL, NULL, NULL, NULL, NULL, 'condition_error',
 							 format('%s (SQLSTATE %s)', u.message, u.sqlstate), NULL)::notify.candidate
@@ -457,14 +378,7 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION notify._undecided(notify.event[]) IS 'Candidates that say which rules could not be decided on these events. Internal.';
-
--- src/plan/gather.c
-CREATE FUNCTION notify._gather(events notify.event[], audience bigint) RETURNS notify.candidate[]
-	LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'notify_gather';
-
-COMMENT ON FUNCTION notify._gather(notify.event[], bigint) IS
-'The candidates of these events: rules that matched, with their audience and context, sends, and rules that could not decide; audience: as in _ask(). Internal.';
+COMMENT ON FUNCTION notify._undecided(notify.event[]) IS 'Flags the rules that could not be decided on these events; candidates that say so. Internal.';
 
 -- Flags the rules that could not be decided on these events.
 CREATE FUNCTION notify._flag_rules(events notify.event[]) RETURNS void
@@ -550,55 +464,28 @@ $$;
 COMMENT ON FUNCTION notify._apply_rest(bigint[], notify.decision[]) IS
 'Writes what decisions, with the ids of their messages, bring along beside the messages: dedupe keys, what is scheduled. Internal.';
 
--- src/plan/apply.c
-CREATE FUNCTION notify._apply(people notify.candidate[], OUT planned integer, OUT readied integer)
-	LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'notify_apply';
-
-COMMENT ON FUNCTION notify._apply(notify.candidate[]) IS
-'Writes what decide() says of these candidates: messages, dedupe keys, ready and scheduled. Internal.';
-
-/*
- * One bad event, or person, must not stop the others: when a chunk raises an
- * error its halves are tried, down to the one at fault, which is skipped and
- * says why.
- */
-CREATE FUNCTION notify._apply_all(events notify.event[], people notify.candidate[], audience bigint,
-								  OUT planned integer, OUT readied integer)
-LANGUAGE plpgsql
+-- One bad event, or person, must not stop the others: it is skipped and says why (src/plan/step.c).
+CREATE FUNCTION notify._event_not_planned(why text, events notify.event[]) RETURNS void
+LANGUAGE sql
 SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-	count integer := coalesce(cardinality(events), cardinality(people));
-	half integer := count / 2;
-	first record;
-	second record;
-BEGIN
-	BEGIN
-		SELECT a.planned, a.readied INTO planned, readied
-		FROM notify._apply(CASE WHEN events IS NULL THEN people ELSE notify._gather(events, audience) END) AS a;
-		RETURN;
-	EXCEPTION WHEN OTHERS THEN
-		IF count = 1 THEN
-			INSERT INTO notify.message (id, event, event_xid, source, key, rule, priority, recipient, verdict, reason, detail)
-			SELECT notify._next_id(), e.id, e.xid, e.source, e.key, e.rule, 3, left(e.recipient, 200), 'skipped', 'plan_error',
-				   left(format('%s (SQLSTATE %s)', sqlerrm, sqlstate), 500)
-			FROM (SELECT u.id, u.xid, u.source, u.key, NULL::bigint AS rule, u.recipient FROM unnest(events) AS u
-				  UNION ALL
-				  SELECT u.event, u.event_xid, u.source, u.key, u.rule, u.recipient FROM unnest(people) AS u) AS e;
-			planned := 1;
-			readied := 0;
-			RETURN;
-		END IF;
-	END;
-	SELECT * INTO first FROM notify._apply_all(events[:half], people[:half], audience);
-	SELECT * INTO second FROM notify._apply_all(events[half + 1:], people[half + 1:], audience);
-	planned := first.planned + second.planned;
-	readied := first.readied + second.readied;
-END
+	INSERT INTO notify.message (id, event, event_xid, source, key, priority, recipient, verdict, reason, detail)
+	SELECT notify._next_id(), e.id, e.xid, e.source, e.key, 3, left(e.recipient, 200), 'skipped', 'plan_error', left(why, 500)
+	FROM unnest(events) AS e;
 $$;
 
-COMMENT ON FUNCTION notify._apply_all(notify.event[], notify.candidate[], bigint) IS
-'_apply() of what these events ask for, or of these candidates, that survives one it cannot plan: that one is skipped (plan_error). Internal.';
+COMMENT ON FUNCTION notify._event_not_planned(text, notify.event[]) IS 'The decision that these events cannot be planned. Internal.';
+
+CREATE FUNCTION notify._person_not_planned(why text, people notify.candidate[]) RETURNS void
+LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+AS $$
+	INSERT INTO notify.message (id, event, event_xid, source, key, rule, priority, recipient, verdict, reason, detail)
+	SELECT notify._next_id(), c.event, c.event_xid, c.source, c.key, c.rule, 3, left(c.recipient, 200), 'skipped', 'plan_error', left(why, 500)
+	FROM unnest(people) AS c;
+$$;
+
+COMMENT ON FUNCTION notify._person_not_planned(text, notify.candidate[]) IS 'The decision that these candidates cannot be planned. Internal.';
 
 -- Moves what has come due since then from scheduled to ready, as far as there is money; the rest is given back to be decided.
 CREATE FUNCTION notify._promote(since timestamptz, until timestamptz, batch integer,
@@ -655,136 +542,44 @@ $$;
 COMMENT ON FUNCTION notify._promote(timestamptz, timestamptz, integer) IS
 'Moves messages due in this time into the queue; those no provider serves wait in lanes 0 to 3. taken: how many rows it took out of notify.scheduled; candidates: what is to be decided now, steps and what is to go by a cheaper channel. Internal.';
 
--- When the first scheduled message from then on is due; NULL when there is none.
-CREATE FUNCTION notify._next_due(since timestamptz) RETURNS timestamptz
-LANGUAGE plpgsql STABLE
-SET search_path = pg_catalog, pg_temp
-SET plan_cache_mode = force_generic_plan
-SET enable_seqscan = off
-AS $$
-BEGIN
-	RETURN (SELECT s.due_at FROM notify.scheduled s WHERE s.due_at >= since ORDER BY s.due_at LIMIT 1);
-END
-$$;
-
-COMMENT ON FUNCTION notify._next_due(timestamptz) IS 'The first due time in notify.scheduled that is not before this one. Internal.';
-
--- Writes the cursor if it moved.
-CREATE FUNCTION notify._save_cursor(was notify.cursor, c notify.cursor) RETURNS void
-LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
-SET plan_cache_mode = force_generic_plan
-SET enable_seqscan = off
-AS $$
-BEGIN
-	IF c *<> was THEN
-		DELETE FROM notify.cursor d WHERE d.step = was.step;
-		c.step := was.step + 1;
-		INSERT INTO notify.cursor VALUES (c.*);
-	END IF;
-END
-$$;
-
-COMMENT ON FUNCTION notify._save_cursor(notify.cursor, notify.cursor) IS 'Replaces the row of notify.cursor by one that differs. Internal.';
-
 /*
  * Messages are scheduled for later than now, so few can be due before what was
  * moved already: by a transaction that took long, or a clock set back. Those are
  * found here, once a minute.
  */
 CREATE FUNCTION notify._look_back() RETURNS void
-LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	was notify.cursor;
-	c notify.cursor;
-BEGIN
-	LOCK TABLE notify.mark IN SHARE ROW EXCLUSIVE MODE;		-- not the cursor, which must be vacuumed
-	was := notify._cursor();
-	c := was;
-	c.due_from := least(was.due_from, notify._next_due('-infinity'));
-	PERFORM notify._save_cursor(was, c);
-END
-$$;
+	LANGUAGE c AS 'MODULE_PATHNAME', 'notify_look_back';
 
 COMMENT ON FUNCTION notify._look_back() IS 'Makes the planner see all of notify.scheduled. Internal.';
 
--- When these events left a large audience waiting, it gets the last turn of the backlog.
-CREATE FUNCTION notify._add_audience(INOUT c notify.cursor, events notify.event[])
+-- When these events left a large audience waiting, it gets a turn of the backlog.
+CREATE FUNCTION notify._add_audience(turn bigint, events notify.event[]) RETURNS boolean
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
 AS $$
 DECLARE
-	last bigint := (SELECT max(a.n) FROM notify.audience a WHERE a.audience = c.backlog_next);
+	last bigint := (SELECT max(a.n) FROM notify.audience a WHERE a.audience = turn);
 BEGIN
-	IF last IS NOT NULL THEN
-		INSERT INTO notify.backlog (turn, xid, at_id, audience, last_n)
-		SELECT c.backlog_next, e.xid, e.id - 1, c.backlog_next, last
-		FROM unnest(events) AS e ORDER BY e.id LIMIT 1;
-		c.backlog_next := c.backlog_next + 1;
+	IF last IS NULL THEN
+		RETURN false;
 	END IF;
+	INSERT INTO notify.backlog (turn, xid, at_id, audience, last_n)
+	SELECT _add_audience.turn, e.xid, e.id - 1, _add_audience.turn, last
+	FROM unnest(events) AS e ORDER BY e.id LIMIT 1;
+	RETURN true;
 END
 $$;
 
-COMMENT ON FUNCTION notify._add_audience(notify.cursor, notify.event[]) IS 'Gives the people that these events left in notify.audience the last turn of the backlog. Internal.';
+COMMENT ON FUNCTION notify._add_audience(bigint, notify.event[]) IS
+'Gives the people that these events left in notify.audience this turn of the backlog; false: there are none. Internal.';
 
-CREATE FUNCTION notify._plan(batch integer, OUT planned integer, OUT readied integer,
-							 OUT more boolean, OUT next_due timestamptz)
-LANGUAGE plpgsql
+-- src/plan/step.c
+CREATE FUNCTION notify._plan(batch integer, OUT planned integer, OUT readied integer, OUT more boolean, OUT next_due timestamptz)
+LANGUAGE c STRICT
 SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	slack CONSTANT interval := '10 minutes';	-- what was scheduled longer ago is visible
-	at timestamptz := notify.now();
-	since timestamptz;
-	was notify.cursor;
-	c notify.cursor;
-	next record;
-	promoted record;
-	stepped record;
-BEGIN
-	LOCK TABLE notify.mark IN SHARE ROW EXCLUSIVE MODE;		-- not the cursor, which must be vacuumed
-	was := notify._cursor();
-	since := least(was.due_from, at - slack);
-	IF notify._next_due(since) <= at THEN
-		promoted := notify._promote(since, at, batch);
-	ELSE
-		SELECT 0 AS taken, 0 AS moved, NULL::notify.candidate[] AS candidates INTO promoted;
-	END IF;
-	IF cardinality(promoted.candidates) > 0 THEN
-		SELECT a.planned, a.readied INTO stepped
-		FROM notify._apply_all(NULL, promoted.candidates, NULL) AS a;
-	ELSE
-		SELECT 0 AS planned, 0 AS readied INTO stepped;
-	END IF;
-	next := notify._next_events(was, batch);
-	c := next.c;
-	IF next.chunk IS NOT NULL THEN
-		PERFORM notify._flag_rules(next.chunk);
-	END IF;
-	IF next.chunk IS NOT NULL OR next.people IS NOT NULL THEN
-		SELECT a.planned, a.readied INTO planned, readied
-		FROM notify._apply_all(next.chunk, next.people, c.backlog_next) AS a;
-		c := notify._add_audience(c, next.chunk);
-	END IF;
-	IF notify._probe_due() THEN
-		PERFORM notify._offer_probes();
-	END IF;
-	IF promoted.taken < batch AND since < at - 2 * slack THEN
-		c.due_from := at - slack;
-	END IF;
-	PERFORM notify._save_cursor(was, c);
-	planned := coalesce(planned, 0) + stepped.planned;
-	readied := coalesce(readied, 0) + stepped.readied + promoted.moved;
-	-- A batch that was open ends where it was opened: events since then need another look.
-	more := was.open_to IS NOT NULL OR c.open_to IS NOT NULL OR c.backlog_first < c.backlog_next
-		OR promoted.taken = batch OR coalesce(cardinality(next.chunk), 0) = batch;
-	next_due := notify._next_due(since);
-END
-$$;
+AS 'MODULE_PATHNAME', 'notify_plan';
 
 COMMENT ON FUNCTION notify._plan(integer) IS
 'One step of planning: what has come due, then the next events. more: call again at once; next_due: when the next scheduled message is due. Internal.';

@@ -252,16 +252,17 @@ find_rows(DayLog *log, Leaf *leaf, const Datum *keys)
 		open_scan(log, leaf, nkeys);
 	for (int i = 0; i < nkeys; i++)
 	{
-		ScanKeyInit(&scan_keys[i], i + 1, BTEqualStrategyNumber, log->shape->equal[i], keys[i]);
+		ScanKeyInit(&scan_keys[i], i + 1, log->shape->from ? BTGreaterEqualStrategyNumber : BTEqualStrategyNumber,
+					log->shape->equal[i], keys[i]);
 		scan_keys[i].sk_collation = leaf->index->rd_indcollation[i];
 	}
 	index_rescan(leaf->scan, scan_keys, nkeys, NULL, 0);
 }
 
 static bool
-next_row(DayLog *log, Leaf *leaf, Datum *values, bool *nulls)
+next_row(DayLog *log, Leaf *leaf, ScanDirection direction, Datum *values, bool *nulls)
 {
-	if (!index_getnext_slot(leaf->scan, ForwardScanDirection, leaf->row))
+	if (!index_getnext_slot(leaf->scan, direction, leaf->row))
 		return false;
 	for (int i = 0; i < log->shape->ncolumns; i++)
 		values[i] = slot_getattr(leaf->row, leaf->attnos[i], &nulls[i]);
@@ -272,7 +273,7 @@ static bool
 fetch_from(DayLog *log, Leaf *leaf, const Datum *keys, Datum *values, bool *nulls)
 {
 	find_rows(log, leaf, keys);
-	return next_row(log, leaf, values, nulls);
+	return next_row(log, leaf, ForwardScanDirection, values, nulls);
 }
 
 bool
@@ -292,7 +293,16 @@ daylog_seek(DayLog *log, const Datum *keys)
 bool
 daylog_next(DayLog *log, Datum *values, bool *nulls)
 {
-	return next_row(log, find_leaf(log, DAY_DEFAULT), values, nulls);
+	return next_row(log, find_leaf(log, DAY_DEFAULT), ForwardScanDirection, values, nulls);
+}
+
+bool
+daylog_last(DayLog *log, Datum *values, bool *nulls)
+{
+	Leaf	   *leaf = find_leaf(log, DAY_DEFAULT);
+
+	find_rows(log, leaf, NULL);
+	return next_row(log, leaf, BackwardScanDirection, values, nulls);
 }
 
 /* Without a condition the whole index is read, to its first row that is there. */
@@ -383,6 +393,20 @@ daylog_add(DayLog *log, int64 id, const Datum *values, const bool *nulls)
 	check_not_null(leaf, slot);
 	ExecStoreVirtualTuple(slot);
 	ExecMaterializeSlot(slot);
+}
+
+void
+daylog_delete(DayLog *log)
+{
+	Leaf	   *leaf = find_leaf(log, DAY_DEFAULT);
+	ItemPointerData tid = leaf->row->tts_tid;
+	TM_FailureData failure;
+
+	if (table_tuple_delete(leaf->relation, &tid, GetCurrentCommandId(true), log->snapshot,
+						   InvalidSnapshot, true, &failure, false) != TM_Ok)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("somebody else changed notify.%s", log->shape->name)));
 }
 
 void

@@ -23,6 +23,7 @@ typedef struct DayLogShape
 	const char *keys[DAYLOG_KEYS];	/* an index begins with them */
 	RegProcedure equal[DAYLOG_KEYS];
 	bool		plain;			/* not a log: a table that has no days */
+	bool		from;			/* equal[] is >=: rows from the keys on are found */
 } DayLogShape;
 
 typedef struct DayLog DayLog;
@@ -39,6 +40,12 @@ extern bool daylog_fetch(DayLog *log, int64 id, const Datum *keys, Datum *values
 /* All rows with these keys (NULL: all there are), in the index's order: of a plain table. */
 extern void daylog_seek(DayLog *log, const Datum *keys);
 extern bool daylog_next(DayLog *log, Datum *values, bool *nulls);
+
+/* The last row in the index's order: of a plain table. */
+extern bool daylog_last(DayLog *log, Datum *values, bool *nulls);
+
+/* Deletes the row that was read last, of a plain table; an error when somebody else changed it. */
+extern void daylog_delete(DayLog *log);
 
 /* Instead of fetching: has the index on the keys any row from the day of one id to that of another? */
 extern bool daylog_any(DayLog *log, int64 from, int64 to);

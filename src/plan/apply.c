@@ -28,10 +28,9 @@
 #include "capture/id.h"
 #include "dispatch/daylog.h"
 #include "guc.h"
+#include "plan/apply.h"
 #include "plan/decide.h"
 #include "statement.h"
-
-PG_FUNCTION_INFO_V1(notify_apply);
 
 /* A message is its id and what follows of the decision, column by column. */
 static const DayLogShape message_shape = {
@@ -269,27 +268,20 @@ write_all(Apply *apply)
 		reserve(apply);
 }
 
-/* _apply(people) */
-Datum
-notify_apply(PG_FUNCTION_ARGS)
+Applied
+apply(ArrayType *people)
 {
-	Apply		apply = {PG_GETARG_ARRAYTYPE_P(0)};
-	TupleDesc	desc;
-	Datum		values[2];
-	bool		nulls[2] = {false, false};
+	Apply		apply = {people};
+	Applied		applied;
 
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "notify._apply() must give a row");
-	SPI_connect();
 	ask_about(&apply);
 	if (apply.budgeted)
-		look_at_budgets(ArrayGetNItems(ARR_NDIM(apply.people), ARR_DIMS(apply.people)));
+		look_at_budgets(ArrayGetNItems(ARR_NDIM(people), ARR_DIMS(people)));
 	if (apply.renamed)
-		apply.people = people_now(apply.people);
+		apply.people = people_now(people);
 	apply.decisions = apply.budgeted ? decide_within_budgets(apply.people) : decide(apply.people);
 	write_all(&apply);
-	SPI_finish();
-	values[0] = Int32GetDatum(apply.decisions->n);
-	values[1] = Int32GetDatum(apply.nreadied);
-	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+	applied.planned = apply.decisions->n;
+	applied.readied = apply.nreadied;
+	return applied;
 }

@@ -36,8 +36,7 @@
 #include "capture/id.h"
 #include "compat.h"
 #include "dispatch/daylog.h"
-
-PG_FUNCTION_INFO_V1(notify_batch_events);
+#include "plan/batch.h"
 
 /* A day, and its next event. */
 typedef struct Day
@@ -62,6 +61,7 @@ typedef struct Batch
 	int64		low;			/* no event of the batch has a lower id */
 	int			most;
 	int			n;
+	EventPlace *places;
 	ArrayBuildState *events;
 	int			ndays;
 	Day		   *days;
@@ -214,7 +214,8 @@ take_event(Batch *batch, Day *day)
 		tuple = execute_attr_map_tuple(tuple, day->map);
 	batch->events = accumArrayResult(batch->events, heap_copy_tuple_as_datum(tuple, type), false,
 									 type->tdtypeid, CurrentMemoryContext);
-	batch->n++;
+	batch->places[batch->n].xid = day->xid;
+	batch->places[batch->n++].id = day->id;
 }
 
 /* Of transactions from "first", behind its event "after", to before "end". */
@@ -239,35 +240,33 @@ take_range(Batch *batch, uint64 first, int64 after, uint64 end)
 }
 
 static void
-take_all(Batch *batch, Datum snap, uint64 at_xid, int64 at_id)
+take_all(Batch *batch, const BatchPosition *position)
 {
-	uint64		begun = xmax(snap);
+	uint64		begun = xmax(position->snap);
+	uint64		at = position->at_xid;
 	uint64	   *xids;
-	int			n = in_progress(snap, &xids);
+	int			n = in_progress(position->snap, &xids);
 
 	for (int i = 0; i < n && batch->n < batch->most; i++)
-		if (xids[i] >= at_xid && is_over(batch, xids[i]))
-			take_range(batch, xids[i], xids[i] == at_xid ? at_id : 0, xids[i] + 1);
+		if (xids[i] >= at && is_over(batch, xids[i]))
+			take_range(batch, xids[i], xids[i] == at ? position->at_id : 0, xids[i] + 1);
 	if (batch->n < batch->most)
-		take_range(batch, Max(begun, at_xid), at_xid >= begun ? at_id : 0, xmax(batch->open_to));
+		take_range(batch, Max(begun, at), at >= begun ? position->at_id : 0, xmax(position->open_to));
 }
 
-/* _batch_events(snap, open_to, at_xid, at_id, low, batch) */
-Datum
-notify_batch_events(PG_FUNCTION_ARGS)
+ArrayType *
+batch_events(const BatchPosition *position, int64 low, int most, EventPlace *places, int *n)
 {
 	Batch		batch = {RegisterSnapshot(GetActiveSnapshot())};
-	ArrayType  *events;
 
-	batch.open_to = PG_GETARG_DATUM(1);
-	batch.low = PG_GETARG_INT64(4);
-	batch.most = PG_GETARG_INT32(5);
+	batch.open_to = position->open_to;
+	batch.low = low;
+	batch.most = most;
+	batch.places = places;
 	open_days(&batch);
-	take_all(&batch, PG_GETARG_DATUM(0), U64FromFullTransactionId(DatumGetFullTransactionId(PG_GETARG_DATUM(2))),
-			 PG_GETARG_INT64(3));
-	events = batch.events ? DatumGetArrayTypeP(makeArrayResult(batch.events, CurrentMemoryContext)) :
-		construct_empty_array(RelationGetDescr(batch.parent)->tdtypeid);
+	take_all(&batch, position);
 	close_days(&batch);
 	UnregisterSnapshot(batch.snapshot);
-	PG_RETURN_ARRAYTYPE_P(events);
+	*n = batch.n;
+	return batch.events ? DatumGetArrayTypeP(makeArrayResult(batch.events, CurrentMemoryContext)) : NULL;
 }

@@ -33,9 +33,8 @@
 #include "dispatch/daylog.h"
 #include "guc.h"
 #include "plan/decide.h"
+#include "plan/gather.h"
 #include "statement.h"
-
-PG_FUNCTION_INFO_V1(notify_gather);
 
 typedef enum EventColumn
 {
@@ -491,38 +490,30 @@ ask_undecided(Gathering *gathering)
 	append_answer(gathering, &kept, "SELECT notify._undecided($1)", 1, types, values);
 }
 
-/* _gather(events, audience) */
-Datum
-notify_gather(PG_FUNCTION_ARGS)
+ArrayType *
+gather(ArrayType *events, int64 audience, bool *asked)
 {
-	ArrayType  *events = PG_GETARG_ARRAYTYPE_P(0);
 	Gathering	gathering = {0};
 	Datum	   *rows;
 	bool	   *nulls;
 	int			n;
-	Oid			type;
-	MemoryContext caller = CurrentMemoryContext;
-	ArrayType  *found;
 
-	SPI_connect();
 	begin(&gathering, events);
-	type = gathering.candidate_type->tdtypeid;
 	deconstruct_array(events, ARR_ELEMTYPE(events), -1, false, TYPALIGN_DOUBLE, &rows, &nulls, &n);
 	for (int i = 0; i < n; i++)
 	{
 		Event		event = {rows[i]};
 
 		CHECK_FOR_INTERRUPTS();
-		if (!nulls[i])
-			gather_event(&gathering, &event);
+		gather_event(&gathering, &event);
 	}
+	*asked = gathering.asking != NULL;
 	if (gathering.asking != NULL)
-		ask(&gathering, PG_GETARG_INT64(1));
+		ask(&gathering, audience);
 	if (gathering.undecided != NULL)
 		ask_undecided(&gathering);
+	if (gathering.found == NULL)
+		gathering.found = initArrayResult(gathering.candidate_type->tdtypeid, CurrentMemoryContext, false);
 	end(&gathering);
-	(void) MemoryContextSwitchTo(caller);
-	found = gathering.found ? DatumGetArrayTypeP(makeArrayResult(gathering.found, caller)) : construct_empty_array(type);
-	SPI_finish();
-	PG_RETURN_ARRAYTYPE_P(found);
+	return DatumGetArrayTypeP(makeArrayResult(gathering.found, CurrentMemoryContext));
 }
