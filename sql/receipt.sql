@@ -68,7 +68,7 @@ COMMENT ON COLUMN notify.unclassified.provider IS 'notify.provider.name.';
 COMMENT ON COLUMN notify.unclassified.what IS 'receipt, or answer: its message was tried again, and its outcome''s detail begins with "not understood".';
 COMMENT ON COLUMN notify.unclassified.count IS 'How many.';
 COMMENT ON COLUMN notify.unclassified.last_at IS 'When the last came; of answers, to the second.';
-COMMENT ON COLUMN notify.unclassified.sample IS 'The last one: of a report at most 1,000 characters; of an answer its status and the first 8 KB of its body, in one line, secrets of the provider''s settings starred.';
+COMMENT ON COLUMN notify.unclassified.sample IS 'The last one: of a report at most 1,000 characters; of an answer its status and the first 8 KB of its body, in one line. Secrets of the provider''s settings are starred, also %-encoded, escaped or in base64.';
 
 CREATE FUNCTION notify._count_unclassified(provider text, what text, many bigint, sample text) RETURNS void
 LANGUAGE sql
@@ -521,6 +521,29 @@ $$;
 
 COMMENT ON FUNCTION notify._receipt_items(notify.provider, jsonb, bytea, jsonb) IS 'The reports in a payload, once its signature holds. Internal.';
 
+-- A provider's secrets, starred where its reports repeat them.
+CREATE FUNCTION notify._star(said text, p notify.provider) RETURNS text
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+	form text;
+BEGIN
+	FOR form IN
+		SELECT f.form FROM jsonb_path_query(p.settings, 'lax $.**.secret') AS named (name)
+		JOIN notify.secret s ON s.name = named.name #>> '{}'
+		CROSS JOIN LATERAL (VALUES (s.value), (btrim(to_json(s.value)::text, '"')), (btrim(to_json(to_json(s.value)::text)::text, '\"'))) AS f (form)
+		WHERE length(s.value) >= 6
+	LOOP
+		said := replace(said, form, '******');
+	END LOOP;
+	RETURN said;
+END
+$$;
+
+COMMENT ON FUNCTION notify._star(text, notify.provider) IS 'A text without the secrets of a provider, as they are or escaped. Internal.';
+
 CREATE FUNCTION notify.receipt(provider text, payload bytea, headers jsonb DEFAULT '{}')
 RETURNS TABLE (message bigint, kind text, state text)
 LANGUAGE plpgsql SECURITY DEFINER
@@ -550,12 +573,13 @@ BEGIN
 		said := true;
 		entry := notify._read_entry(map, item, p.channel);
 		message := NULL;
+		entry := entry || jsonb_strip_nulls(jsonb_build_object('detail', notify._star(entry ->> 'detail', p)));
 		kind := coalesce(entry ->> 'kind', 'unclassified');
 		state := 'ignored';
 		IF entry IS NOT NULL THEN
 			SELECT a.message, a.state INTO message, state FROM notify._apply_receipt(p.name, entry) AS a;
 		ELSE
-			PERFORM notify._count_unclassified(p.name, 'receipt', 1, left(item::text, 1000));
+			PERFORM notify._count_unclassified(p.name, 'receipt', 1, left(notify._star(item::text, p), 1000));
 		END IF;
 		IF state IN ('waiting', 'unknown_message') AND entry ?| ARRAY['message', 'reference'] THEN
 			PERFORM notify._keep_receipt(p.name, coalesce(message::text, entry ->> 'message', entry ->> 'reference'), receipt.kind, entry);
@@ -563,7 +587,7 @@ BEGIN
 		RETURN NEXT;
 	END LOOP;
 	IF NOT said THEN
-		PERFORM notify._count_unclassified(p.name, 'receipt', 1, left(encode(substr(payload, 1, 1000), 'escape'), 1000));
+		PERFORM notify._count_unclassified(p.name, 'receipt', 1, left(notify._star(encode(substr(payload, 1, 2000), 'escape'), p), 1000));
 		message := NULL;
 		kind := 'unclassified';
 		state := 'ignored';

@@ -32,14 +32,13 @@
 #include "channel/files.h"
 #include "channel/preset.h"
 #include "channel/provider.h"
+#include "channel/redact.h"
 #include "channel/scope.h"
 #include "channel/token.h"
 #include "channel/webpush.h"
 #include "mb/pg_wchar.h"
 #include "portability/instr_time.h"
 #include "utils/json.h"
-
-#define SECRET_SHOWN_MIN 6		/* shorter strings are not looked for in answers */
 
 typedef struct HttpConfig
 {
@@ -55,8 +54,7 @@ typedef struct HttpConfig
 	unsigned	uses;			/* of url, headers and body */
 	bool		encrypted;		/* the body, for a web push subscription */
 	const char *reference_headers[REFERENCE_HEADERS];
-	char	  **secrets;		/* not to be shown */
-	int			secret_count;
+	List	   *secrets;		/* not to be shown (redact.c) */
 	char	   *ca_file;
 	long		timeout;		/* ms */
 	long		connect_timeout;
@@ -184,13 +182,6 @@ open_url(HttpConfig *config, const Settings *settings, Jsonb *scope)
 		config->origin = fixed_origin(url, config->settings);
 }
 
-static void
-keep_secret(HttpConfig *config, const char *value)
-{
-	if (value && strlen(value) >= SECRET_SHOWN_MIN)
-		config->secrets[config->secret_count++] = pstrdup(value);
-}
-
 /* Values of settings the preset calls secret, and of the provider's own headers */
 static void
 keep_secrets(HttpConfig *config, const Settings *settings)
@@ -201,11 +192,10 @@ keep_secrets(HttpConfig *config, const Settings *settings)
 	int			count = settings_strings(settings, "headers", &names, &values);
 	int			i;
 
-	config->secrets = palloc0(sizeof(char *) * (preset->secret_count + count + 1));
 	for (i = 0; i < preset->secret_count; i++)
-		keep_secret(config, settings_string(settings, preset->secret_names[i]));
+		config->secrets = redact_forms(config->secrets, settings_string(settings, preset->secret_names[i]));
 	for (i = 0; i < count; i++)
-		keep_secret(config, values[i]);
+		config->secrets = redact_forms(config->secrets, values[i]);
 }
 
 /* Make what no letter changes.  Not for a draft that only names its secrets. */
@@ -605,39 +595,18 @@ http_finish(Transfer *transfer)
 
 /* --------------------------------------------------------------- classes --- */
 
-/* The beginning of a secret at the end of what was kept */
+/* Star what the service was sent and nobody else is to see: secrets, and a token that was fetched */
 static void
-redact_end(const char *secret, char *text, size_t length)
+star(Transfer *transfer, char *text, size_t length, bool cut)
 {
-	size_t		shown;
+	const HttpConfig *config = transfer->provider->config;
+	const Token *token = transfer->provider->token;
+	MemoryContext before = MemoryContextSwitchTo(transfer->cxt);
 
-	for (shown = Min(strlen(secret) - 1, length); shown > 0; shown--)
-		if (memcmp(text + length - shown, secret, shown) == 0)
-		{
-			memset(text + length - shown, '*', shown);
-			return;
-		}
-}
-
-/* Services repeat what they were sent; secrets do not get into the log. */
-static void
-redact(const HttpConfig *config, char *text, size_t length)
-{
-	int			i;
-
-	for (i = 0; i < config->secret_count; i++)
-	{
-		const char *secret = config->secrets[i];
-		char	   *at = text;
-
-		while ((at = strstr(at, secret)) != NULL)
-		{
-			memset(at, '*', strlen(secret));
-			at += strlen(secret);
-		}
-		if (length == REPLY_KEPT)
-			redact_end(secret, text, length);
-	}
+	redact(config->secrets, text, length, cut);
+	if (token && token->value)
+		redact(redact_forms(NIL, token->value), text, length, cut);
+	MemoryContextSwitchTo(before);
 }
 
 /* Kept whole, as far as it was: whoever mends the map wants to see it.  It is redacted. */
@@ -663,7 +632,7 @@ describe_status(Transfer *transfer, CURLcode code, bool understood, SendResult *
 		note = " (redirects are not followed)";
 	if (result->class == SEND_OK && *note == '\0')
 		return;
-	redact(transfer->provider->config, reply->text, reply->length);
+	star(transfer, reply->text, reply->length, reply->length == REPLY_KEPT);
 	snprintf(result->detail, sizeof(result->detail), "%sHTTP %d%s%s",
 			 understood ? "" : "not understood: ", result->code, note, reply->length ? ": " : "");
 	append_clean(result->detail, sizeof(result->detail), reply->text, reply->length);
@@ -694,6 +663,7 @@ http_classify(Transfer *transfer, CURLcode code, SendResult *result)
 {
 	HttpConfig *config = transfer->provider->config;
 	const Reply *reply = &transfer->reply;
+	size_t		length;
 	bool		understood;
 
 	if (!answered(transfer, code, result))
@@ -702,6 +672,8 @@ http_classify(Transfer *transfer, CURLcode code, SendResult *result)
 				 reply->reference, strlen(reply->reference));
 	result->retry_after = retry_after_ms(reply->retry_after, time(NULL));
 	understood = reply_judge(config->preset->reply, reply, result->code, result, transfer->cxt);
+	length = strlen(result->reference);
+	star(transfer, result->reference, length, length + MAX_MULTIBYTE_CHAR_LEN >= sizeof(result->reference));
 	if (result->class == SEND_OK)
 		result->retry_after = -1;
 	describe_status(transfer, code, understood, result);

@@ -20,6 +20,7 @@
 #include "channel/mime.h"
 #include "channel/preset.h"
 #include "channel/provider.h"
+#include "channel/redact.h"
 #include "channel/tag.h"
 #include "mb/pg_wchar.h"
 
@@ -36,6 +37,7 @@ typedef struct SmtpConfig
 	char	   *reply_to_address;	/* NULL: none */
 	char	   *username;		/* NULL: no AUTH */
 	char	   *password;
+	List	   *secrets;		/* not to be shown (redact.c) */
 	char	   *ca_file;
 	long		use_ssl;
 	long		timeout;		/* ms */
@@ -184,6 +186,7 @@ read_login(const Settings *settings, SmtpConfig *config)
 {
 	config->username = settings_string(settings, "username");
 	config->password = settings_string(settings, "password");
+	config->secrets = redact_forms(NIL, config->password);
 	if (settings_has(settings, "username") != settings_has(settings, "password"))
 		settings_fail(settings, settings_has(settings, "username") ? "password" : "username",
 					  "It is missing; user name and password go together.", NULL);
@@ -615,8 +618,10 @@ classify_break(Transfer *transfer, CURLcode code, SendResult *result)
 static void
 smtp_classify(Transfer *transfer, CURLcode code, SendResult *result)
 {
+	SmtpConfig *config = transfer->provider->config;
 	Reply	   *reply = &transfer->reply;
 
+	redact(config->secrets, reply->text, reply->length, false);
 	if (code == CURLE_LOGIN_DENIED)
 		reply->stage = SMTP_AUTH;
 	if (code == CURLE_OK)

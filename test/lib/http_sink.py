@@ -17,6 +17,8 @@ How it answers is the first part of the path, with arguments in the query:
     /gzip?bytes=1000000000      200 and a small body that unpacks to as much
     /garbage                    bytes that are no HTTP   /empty          closes without a byte
     /redirect?to=URL            302
+    /echo/503                   that status, and the whole request: as a JSON object, and its login in
+                                X-Message-Id; /echo/503-sid: its login as "sid", too; -nul: after a zero byte
     anything else               200 {"ok":true}
 
 PUT /_behave sets a queue of answers for a path, each used once, then 200
@@ -114,6 +116,7 @@ class Connection(asyncio.Protocol):
             return
         state.total += 1
         state.paths[path] += 1
+        self.request = {"path": path, "headers": headers, "body": body.decode("utf-8", "replace")}
         state.log.add(method=method, path=path, headers=headers, body=body.decode("utf-8", "surrogateescape"))
         queue = state.behave.get(path)
         if queue:
@@ -130,6 +133,12 @@ class Connection(asyncio.Protocol):
         headers = [f"Retry-After: {args['retry_after']}"] if "retry_after" in args else []
         body = "" if rest in ("204", "304") else args.get("body", "{}")
         self.transport.write(answer(int(rest), body.encode(), *headers))
+
+    def do_echo(self, rest, args):
+        status, *more = rest.split("/")[0].split("-")
+        login = self.request["headers"].get("authorization") or self.request["headers"].get("x-token", "none")
+        body = json.dumps({**self.request, **({"sid": login} if "sid" in more else {})}).encode()
+        self.transport.write(answer(int(status), b"\0" * ("nul" in more) + body, f"X-Message-Id: {login}"))
 
     def do_redirect(self, rest, args):
         self.transport.write(answer(302, b"", f"Location: {args['to']}"))

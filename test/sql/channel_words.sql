@@ -109,6 +109,15 @@ SELECT reference(reply) FROM unnest(ARRAY['2.0.0 Ok: queued as 4XyZ12', 'OK id=1
 -- text from outside: valid, one line, bounded, cut at a character
 SELECT clean('\x6100620d0a09637f64', 100), clean('\xe8aea2e58d95', 100), clean('\xe8aea2e58d95', 6), clean('\xff61c0afeda080', 100), clean('\xc28561c2a0', 100), clean('  x  ', 100), clean('abcdef', 4);
 
+-- secrets in answers: as they are, %-encoded, as JSON, in base64 whatever is around them; behind a zero byte, more than once, cut off
+CREATE FUNCTION redact(secret text, said bytea, cut boolean) RETURNS bytea LANGUAGE c STRICT AS :'unit', 'test_redact';
+SELECT convert_from(redact('s3cret/"&', convert_to(said, 'UTF8'), cut), 'UTF8') FROM (VALUES ('s3cret/"& and s3cret/"&s3cret/"&', false), ('u=s3cret%2F%22%26&x', false), ('{"k": "s3cret/\"&"}', false),
+    ('ends s3cret/', false), ('ends s3cret/', true), ('ends s', true), ('s3cret', true), ('', true), ('S3CRET/"&', false)) AS v (said, cut);
+SELECT redact('s3cret/"&', convert_to('a', 'UTF8') || '\x00' || convert_to('s3cret/"&', 'UTF8') || '\x00', false), redact('short', 'short', false);
+SELECT b AS before, e AS after, encode(convert_to(repeat('<', b) || 's3cret/"&' || repeat('>', e), 'UTF8'), 'base64') AS said,
+    convert_from(redact('s3cret/"&', convert_to(encode(convert_to(repeat('<', b) || 's3cret/"&' || repeat('>', e), 'UTF8'), 'base64'), 'UTF8'), false), 'UTF8') AS shown
+FROM generate_series(0, 3) AS b, generate_series(0, 2) AS e ORDER BY 1, 2;
+
 -- the guard
 SELECT address, guard('off', address) AS off, guard('on', address) AS on, guard('10.0.0.0/8, fd00::/8,192.168.1.5', address) AS list
 FROM unnest(ARRAY['8.8.8.8', '1.1.1.1', '0.0.0.0', '10.0.0.1', '100.64.0.1', '100.100.100.200', '100.128.0.1', '127.0.0.1', '127.255.255.255', '168.63.129.16', '169.254.169.254',

@@ -24,6 +24,7 @@
 #include "channel/mime.h"
 #include "channel/reply.h"
 #include "channel/preset.h"
+#include "channel/redact.h"
 #include "channel/request.h"
 #include "channel/scope.h"
 #include "channel/settings.h"
@@ -46,6 +47,7 @@ PG_FUNCTION_INFO_V1(test_mime_file);
 PG_FUNCTION_INFO_V1(test_html);
 PG_FUNCTION_INFO_V1(test_http_class);
 PG_FUNCTION_INFO_V1(test_smtp_class);
+PG_FUNCTION_INFO_V1(test_redact);
 PG_FUNCTION_INFO_V1(test_answer);
 PG_FUNCTION_INFO_V1(test_retry_after);
 PG_FUNCTION_INFO_V1(test_reference);
@@ -154,6 +156,17 @@ test_smtp_class(PG_FUNCTION_ARGS)
 									  PG_GETARG_INT32(1), text_argument(fcinfo, 2));
 
 	PG_RETURN_TEXT_P(cstring_to_text(send_class_name(class)));
+}
+
+/* redact(secret, bytea, cut) */
+Datum
+test_redact(PG_FUNCTION_ARGS)
+{
+	bytea	   *bytes = PG_GETARG_BYTEA_P_COPY(1);
+
+	redact(redact_forms(NIL, text_argument(fcinfo, 0)), VARDATA(bytes), VARSIZE(bytes) - VARHDRSZ,
+		   PG_GETARG_BOOL(2));
+	PG_RETURN_BYTEA_P(bytes);
 }
 
 Datum
