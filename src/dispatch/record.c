@@ -22,6 +22,8 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
+#include "utils/fmgroids.h"
+#include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -48,6 +50,19 @@ static const DayLogShape outcome_shape = {
 	{"message", "at", "verdict", "attempt", "provider", "class", "code", "reason", "detail",
 	"reference", "next_at", "latency", "cost"},
 	0, {NULL}, {InvalidOid}
+};
+
+typedef enum ProviderColumn
+{
+	P_NAME, P_CHANNEL, P_PROBLEM, P_MAX_ATTEMPTS, P_COST, P_COUNT
+} ProviderColumn;
+
+static const DayLogShape provider_shape = {
+	"provider", P_COUNT, {"name", "channel", "problem", "max_attempts", "cost"}, 1, {"id"}, {F_INT4EQ}, true
+};
+
+static const DayLogShape budget_shape = {
+	"budget", 1, {"id"}, 1, {"id"}, {F_INT4EQ}, true
 };
 
 /* A provider as answers need to know it. */
@@ -101,36 +116,45 @@ typedef struct Recording
 
 /* -------------------------------------------------------------- providers --- */
 
-static void
-read_facts(Facts *facts)
+static bool
+costs_something(Datum cost)
 {
-	static SPIPlanPtr plan = NULL;
-	Oid			types[] = {INT4OID};
-	Datum		values[] = {Int32GetDatum(facts->id)};
-	MemoryContext cxt = CurrentMemoryContext;
-	HeapTuple	row;
-	TupleDesc	desc;
-	bool		isnull;
+	return DatumGetBool(DirectFunctionCall2(numeric_gt, cost, DirectFunctionCall1(int4_numeric, Int32GetDatum(0))));
+}
 
-	statement_plan(&plan, "SELECT p.name, p.channel = 'inbox', p.problem IS NOT NULL, p.max_attempts, p.cost, "
-				   "p.cost > 0 AND EXISTS (SELECT FROM notify.budget) FROM notify.provider p WHERE p.id = $1", 1, types);
-	if (SPI_execute_plan(plan, values, NULL, true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not read notify.provider");
-	facts->found = SPI_processed == 1;
-	if (!facts->found)
-		return;
-	row = SPI_tuptable->vals[0];
-	desc = SPI_tuptable->tupdesc;
-	facts->name = MemoryContextStrdup(cxt, TextDatumGetCString(SPI_getbinval(row, desc, 1, &isnull)));
-	facts->inbox = DatumGetBool(SPI_getbinval(row, desc, 2, &isnull));
-	facts->flagged = DatumGetBool(SPI_getbinval(row, desc, 3, &isnull));
-	facts->max_attempts = DatumGetInt32(SPI_getbinval(row, desc, 4, &isnull));
-	facts->cost = SPI_getbinval(row, desc, 5, &isnull);
-	facts->has_cost = !isnull;
-	if (facts->has_cost)
-		facts->cost = datumCopy(facts->cost, false, -1);
-	facts->budgeted = DatumGetBool(SPI_getbinval(row, desc, 6, &isnull)) && !isnull;
-	SPI_freetuptable(SPI_tuptable);
+static bool
+any_budget(Snapshot snapshot)
+{
+	DayLog	   *log = daylog_open(&budget_shape, snapshot, AccessShareLock);
+	Datum		id;
+	bool		isnull;
+	bool		any = daylog_last(log, &id, &isnull);
+
+	daylog_close(log);
+	return any;
+}
+
+static void
+read_facts(Facts *facts, Snapshot snapshot)
+{
+	DayLog	   *log = daylog_open(&provider_shape, snapshot, AccessShareLock);
+	Datum		key = Int32GetDatum(facts->id);
+	Datum		values[P_COUNT];
+	bool		nulls[P_COUNT];
+
+	facts->found = daylog_fetch(log, 0, &key, values, nulls);
+	if (facts->found)
+	{
+		facts->name = TextDatumGetCString(values[P_NAME]);
+		facts->inbox = strcmp(TextDatumGetCString(values[P_CHANNEL]), "inbox") == 0;
+		facts->flagged = !nulls[P_PROBLEM];
+		facts->max_attempts = DatumGetInt32(values[P_MAX_ATTEMPTS]);
+		facts->has_cost = !nulls[P_COST];
+		if (facts->has_cost)
+			facts->cost = PointerGetDatum(PG_DETOAST_DATUM_COPY(values[P_COST]));
+		facts->budgeted = facts->has_cost && costs_something(facts->cost) && any_budget(snapshot);
+	}
+	daylog_close(log);
 }
 
 static const Facts *
@@ -147,7 +171,7 @@ find_facts(Recording *recording, int provider)
 	}
 	facts = palloc0(sizeof(Facts));
 	facts->id = provider;
-	read_facts(facts);
+	read_facts(facts, recording->snapshot);
 	recording->facts = lcons(facts, recording->facts);
 	return facts;
 }

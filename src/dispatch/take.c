@@ -75,6 +75,26 @@ static const DayLogShape event_shape = {
 	2, {"xid", "id"}, {F_XID8EQ, F_INT8EQ}
 };
 
+static const DayLogShape preference_shape = {
+	"preference", 1, {"at"}, 1, {"at"}, {F_TIMESTAMPTZ_EQ}, true
+};
+
+static const DayLogShape suppression_shape = {
+	"suppression", 1, {"at"}, 1, {"at"}, {F_TIMESTAMPTZ_EQ}, true
+};
+
+static const DayLogShape version_shape = {
+	"rule_version", 1, {"name"}, 1, {"id"}, {F_INT8EQ}, true
+};
+
+static const DayLogShape category_shape = {
+	"category", 2, {"at_most_once", "class"}, 1, {"name"}, {F_TEXTEQ}, true
+};
+
+static const DayLogShape provider_shape = {
+	"provider", 1, {"max_attempts"}, 1, {"id"}, {F_INT4EQ}, true
+};
+
 /* A row that was marked, and its message. */
 typedef struct Taken
 {
@@ -254,21 +274,30 @@ any_cancelled(const Take *take)
 	return cancels_between(first, last, take->snapshot);
 }
 
+/* Was anything put into this table since then, by its column "at"? */
+static bool
+any_since(const DayLogShape *shape, TimestampTz since, Snapshot snapshot)
+{
+	DayLog	   *log = daylog_open(shape, snapshot, AccessShareLock);
+	Datum		at;
+	bool		isnull;
+	bool		any = daylog_last(log, &at, &isnull) && DatumGetTimestampTz(at) >= since;
+
+	daylog_close(log);
+	return any;
+}
+
 static bool
 any_refused(const Take *take)
 {
-	static SPIPlanPtr plan = NULL;
 	int64		first;
 	int64		last;
-	int64		refused;
-	bool		isnull;
+	TimestampTz since;
 
-	statement_plan(&plan, "SELECT notify.time_id(greatest((SELECT max(f.at) FROM notify.preference f), "
-				   "(SELECT max(s.at) FROM notify.suppression s)))", 0, NULL);
-	refused = DatumGetInt64(statement_value(plan, NULL, NULL, &isnull));
-	SPI_freetuptable(SPI_tuptable);
 	range_of(take, M_ID, &first, &last);
-	return !isnull && refused >= first;
+	since = notify_id_to_time(first);
+	return any_since(&preference_shape, since, take->snapshot) ||
+		any_since(&suppression_shape, since, take->snapshot);
 }
 
 static ArrayType *
@@ -313,35 +342,40 @@ stop_some(Take *take)
 /* ------------------------------------------------------------ the letters --- */
 
 static void
-read_terms(Terms *terms)
+read_category(const Take *take, Terms *terms)
 {
-	static SPIPlanPtr plan = NULL;
-	Oid			types[] = {INT8OID, INT4OID, TEXTOID};
-	Datum		values[] = {Int64GetDatum(terms->rule), Int32GetDatum(terms->provider),
-	terms->category ? CStringGetTextDatum(terms->category) : (Datum) 0};
-	char		nulls[] = {' ', ' ', terms->category ? ' ' : 'n'};
-	MemoryContext cxt = CurrentMemoryContext;
-	HeapTuple	row;
-	TupleDesc	desc;
-	bool		isnull;
-	Datum		value;
+	DayLog	   *log = daylog_open(&category_shape, take->snapshot, AccessShareLock);
+	Datum		key = CStringGetTextDatum(terms->category);
+	Datum		values[2];
+	bool		nulls[2];
 
-	statement_plan(&plan, "SELECT (SELECT v.name FROM notify.rule_version v WHERE v.id = $1), "
-				   "coalesce(k.at_most_once, false), coalesce(k.class = 'marketing', false), "
-				   "(SELECT p.max_attempts FROM notify.provider p WHERE p.id = $2) "
-				   "FROM (VALUES (1)) AS one LEFT JOIN notify.category k ON k.name = $3", 3, types);
-	if (SPI_execute_plan(plan, values, nulls, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
-		elog(ERROR, "could not read the terms of messages");
-	row = SPI_tuptable->vals[0];
-	desc = SPI_tuptable->tupdesc;
-	value = SPI_getbinval(row, desc, 1, &isnull);
-	terms->rule_name = isnull ? NULL : MemoryContextStrdup(cxt, TextDatumGetCString(value));
-	terms->at_most_once = DatumGetBool(SPI_getbinval(row, desc, 2, &isnull));
-	terms->marketing = DatumGetBool(SPI_getbinval(row, desc, 3, &isnull));
-	value = SPI_getbinval(row, desc, 4, &isnull);
-	terms->has_max_attempts = !isnull;
-	terms->max_attempts = isnull ? 0 : DatumGetInt32(value);
-	SPI_freetuptable(SPI_tuptable);
+	if (daylog_fetch(log, 0, &key, values, nulls))
+	{
+		terms->at_most_once = DatumGetBool(values[0]);
+		terms->marketing = strcmp(TextDatumGetCString(values[1]), "marketing") == 0;
+	}
+	daylog_close(log);
+}
+
+static void
+read_terms(const Take *take, Terms *terms)
+{
+	DayLog	   *versions = daylog_open(&version_shape, take->snapshot, AccessShareLock);
+	DayLog	   *providers = daylog_open(&provider_shape, take->snapshot, AccessShareLock);
+	Datum		rule = Int64GetDatum(terms->rule);
+	Datum		provider = Int32GetDatum(terms->provider);
+	Datum		value;
+	bool		isnull;
+
+	if (daylog_fetch(versions, 0, &rule, &value, &isnull))
+		terms->rule_name = TextDatumGetCString(value);
+	terms->has_max_attempts = daylog_fetch(providers, 0, &provider, &value, &isnull);
+	if (terms->has_max_attempts)
+		terms->max_attempts = DatumGetInt32(value);
+	daylog_close(versions);
+	daylog_close(providers);
+	if (terms->category != NULL)
+		read_category(take, terms);
 }
 
 static bool
@@ -370,7 +404,7 @@ find_terms(Take *take, const Taken *taken)
 	terms->rule = rule;
 	terms->provider = taken->ready.lane / 4;
 	terms->category = category ? pstrdup(category) : NULL;
-	read_terms(terms);
+	read_terms(take, terms);
 	take->terms = lcons(terms, take->terms);
 	MemoryContextSwitchTo(caller);
 	return terms;
