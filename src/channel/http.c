@@ -45,6 +45,7 @@ typedef struct HttpConfig
 	Preset	   *preset;
 	Jsonb	   *settings;		/* complete: what pieces see */
 	const char *url;			/* the same for every letter, or NULL */
+	CURLU	   *parsed;			/* that, parsed once; libcurl would for every letter */
 	const char *origin;			/* of a URL that letters change; NULL: the preset's hosts */
 	char	  **hosts;			/* letters may choose */
 	int			host_count;
@@ -154,6 +155,28 @@ fixed_origin(const Piece *url, Jsonb *settings)
 	return origin;
 }
 
+/* Reset callback of the provider's context */
+static void
+forget_url(void *parsed)
+{
+	curl_url_cleanup(parsed);
+}
+
+static void
+parse_url(HttpConfig *config)
+{
+	MemoryContextCallback *callback = palloc(sizeof(MemoryContextCallback));
+	CURLU	   *parsed = curl_url();
+
+	if (parsed == NULL)
+		easy_check(CURLE_OUT_OF_MEMORY);
+	callback->func = forget_url;
+	callback->arg = parsed;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, callback);
+	if (curl_url_set(parsed, CURLUPART_URL, config->url, 0) == CURLUE_OK)
+		config->parsed = parsed;
+}
+
 static void
 open_url(HttpConfig *config, const Settings *settings, Jsonb *scope)
 {
@@ -207,6 +230,8 @@ open_config(HttpConfig *config, const Settings *settings)
 	int			i;
 
 	open_url(config, settings, scope);
+	if (config->url)
+		parse_url(config);
 	open_headers(config, settings, scope);
 	if (preset->body)
 	{
@@ -561,7 +586,10 @@ put_on_handle(Transfer *transfer, const Request *request)
 	HttpConfig *config = transfer->provider->config;
 
 	if (transfer->url == NULL || transfer->url != request->url)
+	{
 		easy_set(transfer, CURLOPT_URL, request->url);
+		easy_set(transfer, CURLOPT_CURLU, request->url == config->url ? config->parsed : NULL);
+	}
 	transfer->url = request->url == config->url ? config->url : NULL;
 	transfer->body = request->body;
 	transfer->length = request->length;

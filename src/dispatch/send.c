@@ -385,20 +385,23 @@ finish_errand(Outlet *outlet, CURLcode code)
 }
 
 /* An errand that cannot begin leaves its provider refusing, so this ends. */
-static void
+static bool
 start_errands(void)
 {
 	Outlet	   *outlet;
+	bool		any = false;
 
 	while ((outlet = outlets_wanting_errand()) != NULL)
 	{
 		outlet->errand = errand_begin(outlet->provider);
 		if (outlet->errand == NULL)
 			continue;
+		any = true;
 		transfer_set_owner(outlet->errand, outlet);
 		if (!mux_add(mux, transfer_easy(outlet->errand)))
 			finish_errand(outlet, CURLE_FAILED_INIT);
 	}
+	return any;
 }
 
 static void
@@ -456,9 +459,8 @@ static bool
 start_waiting(void)
 {
 	Job		   *job;
-	bool		any = false;
+	bool		any = start_errands();
 
-	start_errands();
 	outlets_end_waits();
 	while ((job = outlets_stale()) != NULL)
 	{

@@ -15,7 +15,7 @@
  *
  * All signals are blocked while libcurl works: it may start a thread that
  * resolves a name, and a thread that took a signal meant for the server would
- * run the server's handlers in the wrong place.
+ * run the server's handlers in the wrong place.  Adding a request only queues it.
  *
  * One mux belongs to one process and one thread.  Nothing here raises; memory
  * comes from malloc.  The callbacks do nothing but bookkeeping.
@@ -53,7 +53,7 @@ struct Mux
 	int			epoll;
 	int			timer;
 	int64_t		armed;			/* what the timer is set to, or MUX_FIRED */
-	bool		running;
+	bool		running;		/* the timer is set when mux_run() ends */
 	struct epoll_event events[MUX_EVENTS];
 };
 
@@ -227,11 +227,15 @@ mux_add(Mux *mux, CURL *easy)
 	sigset_t	before;
 	bool		added;
 
-	block_signals(&before);
-	if (talk)
-		added = add_talk(mux, talk);
-	else
+	if (talk == NULL)
+	{
+		mux->running = true;
 		added = curl_multi_add_handle(mux->multi, easy) == CURLM_OK;
+		mux->running = false;
+		return added;
+	}
+	block_signals(&before);
+	added = add_talk(mux, talk);
 	restore_signals(&before);
 	return added;
 }

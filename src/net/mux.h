@@ -18,7 +18,7 @@ extern int	mux_fd(Mux *mux);
 /*
  * Start a transfer.  The handle's options must be complete, and
  * CURLOPT_PRIVATE must point at a Talk (talk.h).  It goes on the wire at the
- * next mux_run().
+ * next mux_run(), which must follow: the descriptor does not call for it.
  */
 extern bool mux_add(Mux *mux, CURL *easy);
 

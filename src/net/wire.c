@@ -252,7 +252,7 @@ wire_dress(CURL *easy, WireReport *report, const char *protocols)
 	if (code == CURLE_OK)
 		code = curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, protocols);
 	if (code == CURLE_OK)
-		code = curl_easy_setopt(easy, CURLOPT_PROXY, "");
+		code = curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
 	if (code == CURLE_OK)
 		code = curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, wire_open);
 	if (code == CURLE_OK)

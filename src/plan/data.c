@@ -50,16 +50,42 @@ splice_old(Splice *splice, const EventData *data)
 		splice_document(splice, "old", data->op == 'U' ? NULL : data->old);
 }
 
-/* 2026-11-23T08:15:00.123Z */
+static char *
+put_number(char *at, int number, int digits, char after)
+{
+	at = pg_ultostr_zeropad(at, number, digits);
+	*at++ = after;
+	return at;
+}
+
+/* 2026-11-23T08:15:00.123Z; not by printf, for it is done for every message */
 static char *
 utc_time(int64 id)
 {
 	int64		ms = id >> NOTIFY_ID_SEQUENCE_BITS;
 	pg_time_t	seconds = ms / 1000 - (ms % 1000 < 0);
 	struct pg_tm *tm = pg_gmtime(&seconds);
+	char	   *text = palloc(64);
+	char	   *at = text;
 
-	return psprintf("%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", tm->tm_year + 1900, tm->tm_mon + 1,
-					tm->tm_mday, tm->tm_hour, tm->tm_min, tm->tm_sec, (int) (ms - seconds * 1000));
+	at = put_number(at, tm->tm_year + 1900, 4, '-');
+	at = put_number(at, tm->tm_mon + 1, 2, '-');
+	at = put_number(at, tm->tm_mday, 2, 'T');
+	at = put_number(at, tm->tm_hour, 2, ':');
+	at = put_number(at, tm->tm_min, 2, ':');
+	at = put_number(at, tm->tm_sec, 2, '.');
+	at = put_number(at, (int) (ms - seconds * 1000), 3, 'Z');
+	*at = '\0';
+	return text;
+}
+
+static char *
+id_text(int64 id)
+{
+	char	   *text = palloc(MAXINT8LEN + 1);
+
+	pg_lltoa(id, text);
+	return text;
 }
 
 static Jsonb *
@@ -68,7 +94,7 @@ event_meta(const EventData *data)
 	char		op[2] = {data->op, '\0'};
 	Splice		meta = {0};
 
-	splice_text(&meta, "id", psprintf(INT64_FORMAT, data->id));
+	splice_text(&meta, "id", id_text(data->id));
 	splice_text(&meta, "type", data->type);
 	splice_text(&meta, "key", data->key);
 	splice_text(&meta, "op", op);
