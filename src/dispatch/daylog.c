@@ -5,8 +5,9 @@
  * A dispatcher reads two rows and writes one for every message.  An executor
  * would open all days for each batch; here the one day an id belongs to is
  * found by its name (message_YYYYMMDD in UTC, else message_default), once in a
- * batch, and its index is asked directly.  A row that is not in its day's
- * partition is looked for in the default one: it came before the day was made.
+ * batch, and its index is asked directly, or not at all when the row lies where
+ * it may be expected.  A row that is not in its day's partition is looked for in
+ * the default one: it came before the day was made.
  *
  * A plain table is the same with one partition, itself.
  *
@@ -46,8 +47,12 @@ typedef struct Leaf
 	Relation	relation;
 	AttrNumber	attnos[DAYLOG_COLUMNS];
 	TupleTableSlot *row;
-	Relation	index;			/* these two for reading */
+	Relation	index;			/* these six for reading */
 	IndexScanDesc scan;
+	AttrNumber	key_attnos[DAYLOG_KEYS];
+	bool		holds;			/* "row" is the one fetched last */
+	bool		in_a_row;		/* it lay behind the one fetched before it */
+	ItemPointerData last;		/* where it lies */
 	TupleTableSlot **added;		/* the rest for writing */
 	int			nadded;
 	int			nslots;
@@ -230,11 +235,10 @@ static void
 open_scan(DayLog *log, Leaf *leaf, int nkeys)
 {
 	MemoryContext caller = MemoryContextSwitchTo(log->cxt);
-	AttrNumber	attnos[DAYLOG_KEYS];
 
 	for (int i = 0; i < log->shape->nkeys; i++)
-		attnos[i] = column(leaf, log->shape->keys[i]);
-	leaf->index = index_open(daylog_index(leaf->relation, attnos, log->shape->nkeys),
+		leaf->key_attnos[i] = column(leaf, log->shape->keys[i]);
+	leaf->index = index_open(daylog_index(leaf->relation, leaf->key_attnos, log->shape->nkeys),
 							 AccessShareLock);
 	leaf->scan = compat_index_beginscan(leaf->relation, leaf->index, log->snapshot,
 										nkeys);
@@ -250,6 +254,7 @@ find_rows(DayLog *log, Leaf *leaf, const Datum *keys)
 
 	if (leaf->scan == NULL)
 		open_scan(log, leaf, nkeys);
+	leaf->holds = false;
 	for (int i = 0; i < nkeys; i++)
 	{
 		ScanKeyInit(&scan_keys[i], i + 1, log->shape->from ? BTGreaterEqualStrategyNumber : BTEqualStrategyNumber,
@@ -259,21 +264,90 @@ find_rows(DayLog *log, Leaf *leaf, const Datum *keys)
 	index_rescan(leaf->scan, scan_keys, nkeys, NULL, 0);
 }
 
+static void
+read_values(DayLog *log, Leaf *leaf, Datum *values, bool *nulls)
+{
+	for (int i = 0; i < log->shape->ncolumns; i++)
+		values[i] = slot_getattr(leaf->row, leaf->attnos[i], &nulls[i]);
+}
+
 static bool
 next_row(DayLog *log, Leaf *leaf, ScanDirection direction, Datum *values, bool *nulls)
 {
 	if (!index_getnext_slot(leaf->scan, direction, leaf->row))
 		return false;
-	for (int i = 0; i < log->shape->ncolumns; i++)
-		values[i] = slot_getattr(leaf->row, leaf->attnos[i], &nulls[i]);
+	read_values(log, leaf, values, nulls);
 	return true;
+}
+
+/* Is this the row asked for?  Keys of logs are bigints. */
+static bool
+has_keys(const DayLog *log, Leaf *leaf, const Datum *keys)
+{
+	bool		isnull;
+
+	for (int i = 0; i < log->shape->nkeys; i++)
+		if (DatumGetInt64(slot_getattr(leaf->row, leaf->key_attnos[i], &isnull)) != DatumGetInt64(keys[i]) || isnull)
+			return false;
+	return true;
+}
+
+/*
+ * Many messages may have one event, and rows are written in the order they are
+ * asked for as a rule.  So the row at hand is looked at, and while they are in a
+ * row the one that lies behind it, before the index is asked for the next.
+ */
+static bool
+fetch_nearby(DayLog *log, Leaf *leaf, const Datum *keys)
+{
+	ItemPointerData next = leaf->last;
+
+	if (leaf->holds && has_keys(log, leaf, keys))
+		return true;
+	leaf->holds = false;		/* whatever comes of this */
+	if (!leaf->in_a_row)
+		return false;
+	ItemPointerSetOffsetNumber(&next, ItemPointerGetOffsetNumber(&next) + 1);
+	return table_tuple_fetch_row_version(leaf->relation, &next, log->snapshot, leaf->row) &&
+		has_keys(log, leaf, keys);
+}
+
+static bool
+fetch_by_index(DayLog *log, Leaf *leaf, const Datum *keys)
+{
+	find_rows(log, leaf, keys);
+	return index_getnext_slot(leaf->scan, ForwardScanDirection, leaf->row);
+}
+
+/* Do they come in a row?  The first of a page lies behind the last of the one before. */
+static void
+remember_place(Leaf *leaf)
+{
+	ItemPointerData place = leaf->row->tts_tid;
+	BlockNumber block = ItemPointerGetBlockNumberNoCheck(&place);
+	BlockNumber last_block = ItemPointerGetBlockNumberNoCheck(&leaf->last);
+	OffsetNumber last_offset = ItemPointerGetOffsetNumberNoCheck(&leaf->last);
+
+	if (!ItemPointerEquals(&place, &leaf->last))
+		leaf->in_a_row = last_offset != InvalidOffsetNumber &&
+			(block == last_block ? ItemPointerGetOffsetNumber(&place) == last_offset + 1 : block == last_block + 1);
+	leaf->last = place;
+	leaf->holds = true;
 }
 
 static bool
 fetch_from(DayLog *log, Leaf *leaf, const Datum *keys, Datum *values, bool *nulls)
 {
-	find_rows(log, leaf, keys);
-	return next_row(log, leaf, ForwardScanDirection, values, nulls);
+	if (log->shape->plain)
+	{
+		find_rows(log, leaf, keys);
+		return next_row(log, leaf, ForwardScanDirection, values, nulls);
+	}
+	if (!fetch_nearby(log, leaf, keys) && !fetch_by_index(log, leaf, keys))
+		return false;
+	remember_place(leaf);
+	read_values(log, leaf, values, nulls);
+	return true;
 }
 
 bool

@@ -38,5 +38,28 @@ SELECT count(*) > 100000 AS many, count(*) FILTER (WHERE t.got -> 'old' -> key =
 -- An event whose day is gone leaves the context.
 SELECT notify._data(NULL, NULL, NULL, NULL, '{"a": 1}', NULL, '{"b": 2}'), notify._data(NULL, NULL, NULL, NULL, NULL, NULL, NULL);
 
+-- A claim goes by urgency and so jumps about in the logs: each message has its own
+-- event's data all the same, and with one event for many, that.
+INSERT INTO notify.category (name, class, channels) VALUES ('calm', 'transactional', '{webhook}'), ('urgent', 'critical', '{webhook}'), ('news', 'marketing', '{webhook}');
+INSERT INTO notify.provider (name, channel, preset, settings) VALUES ('hook', 'webhook', 'webhook', '{"url": "http://127.0.0.1:9/"}');
+INSERT INTO notify.template (name, channel, body) VALUES ('said', 'webhook', '{{ n }}');
+INSERT INTO notify.recipient (id) SELECT 'p' || n FROM generate_series(1, 300) AS n;
+SELECT count(notify.send('p' || n, 'said', jsonb_build_object('n', n), (ARRAY['calm', 'calm', 'calm', 'urgent', 'calm', 'news', 'news'])[n * n % 11 % 7 + 1]))
+FROM generate_series(1, 300) AS n;
+INSERT INTO notify.rule (name, event_type, audience, template, category) VALUES ('all', 'spoken', 'SELECT id AS recipient FROM notify.recipient', 'said', 'calm');
+SELECT notify.emit('spoken', NULL, '{"n": 1000}') IS NOT NULL AS emitted;
+DO $$ BEGIN WHILE (SELECT planned > 0 FROM notify._plan(100)) LOOP END LOOP; END $$;
+SELECT count(*), count(*) FILTER (WHERE c.recipient = 'p' || (c.data ->> 'n') AND m.recipient = c.recipient) AS own, count(*) FILTER (WHERE c.data ->> 'n' = '1000') AS of_one,
+	count(DISTINCT c.message) AS messages
+FROM (SELECT array_agg(DISTINCT r.lane ORDER BY r.lane) AS lanes FROM notify.ready r) AS l,
+	notify._claim(1, 1, l.lanes, array_fill(0::bigint, ARRAY[cardinality(l.lanes)]), array_fill(1000, ARRAY[cardinality(l.lanes)]), '1 min', 1000) AS c
+	JOIN notify.message m ON m.id = c.message;
+
+TRUNCATE notify.ready, notify.message, notify.event;
+DELETE FROM notify.rule;
+DELETE FROM notify.recipient;
+DELETE FROM notify.template;
+DELETE FROM notify.category;
+DELETE FROM notify.provider;
 SET client_min_messages = warning;
 DROP SCHEMA event_data CASCADE;
