@@ -476,6 +476,20 @@ $$;
 
 COMMENT ON FUNCTION notify._retry_receipts() IS 'Tries the reports that wait; gives how many are done with. Called by the planner''s upkeep. Internal.';
 
+-- What an envelope holds is JSON, or words of whoever carries it: then NULL.
+CREATE FUNCTION notify._to_json(said text) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	RETURN said::jsonb;
+EXCEPTION WHEN data_exception THEN
+	RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION notify._to_json(text) IS 'Text as JSON; NULL when it is none. Internal.';
+
 -- Signature checked, and taken apart.
 CREATE FUNCTION notify._receipt_items(p notify.provider, map jsonb, payload bytea, headers jsonb) RETURNS SETOF jsonb
 LANGUAGE plpgsql STABLE
@@ -512,9 +526,7 @@ BEGIN
 		RETURN;
 	END IF;
 	body := CASE WHEN convert_from(payload, 'UTF8') ~ '^\s*[\[{]' THEN convert_from(payload, 'UTF8')::jsonb ELSE notify._read_form(convert_from(payload, 'UTF8')) END;
-	IF jsonb_typeof(jsonb_path_query_first(body, (map ->> 'unwrap')::jsonpath, silent => true)) = 'string' THEN
-		body := (jsonb_path_query_first(body, (map ->> 'unwrap')::jsonpath, silent => true) #>> '{}')::jsonb;
-	END IF;
+	body := coalesce(notify._to_json(jsonb_path_query_first(body, (map ->> 'unwrap')::jsonpath, silent => true) #>> '{}'), body);
 	RETURN QUERY SELECT * FROM jsonb_path_query(body, coalesce(map ->> 'items', '$[*]')::jsonpath, silent => true) LIMIT 10000;
 END
 $$;
