@@ -330,6 +330,28 @@ cmp_ok(scalar(grep { $_->{connection} } $tls->entries), '<', @streams / 2, 'mess
 my %tokens = map { $_->{headers}{authorization} => 1 } grep { ($_->{provider} // '') eq 'apns' } $tls->entries;
 is(scalar keys %tokens, 1, 'and one provider token');
 
+# Two dispatchers: the same token, however many sign
+sql('ALTER SYSTEM SET notify_pg.dispatchers = 2');
+$node->reload;
+ok(wait_for_sql($node, "SELECT count(*) FROM notify.stat_worker WHERE kind = 'dispatcher' AND state = 'running'", 2), 'a second dispatcher');
+sql('DELETE FROM notify.scheduled; DELETE FROM notify.ready; DELETE FROM notify.provider;', "INSERT INTO notify.provider (name, preset, settings) VALUES ('apns', 'apns', ",
+	json({ %{ $presets{apns}{settings} }, endpoint => $tls->url('/apns'), ca_file => $cert }), ')');
+$tls->behave({});
+my $since = sql("SELECT jsonb_object_agg(slot, sent) FROM notify.stat_worker WHERE kind = 'dispatcher'");
+my $round = 0;
+ok(wait_until('both dispatchers to send', sub {
+	$round++;
+	send_all('apns', 'push', map { ("both$round-$_" => address('push', $_)) } 1 .. 40);
+	return sql("SELECT bool_and(sent > coalesce(('$since'::jsonb ->> slot::text)::bigint, 0)) FROM notify.stat_worker WHERE kind = 'dispatcher'") eq 't';
+}), 'both have sent');
+my @by_both = grep { ($_->{provider} // '') eq 'apns' } $tls->entries;
+cmp_ok(scalar @by_both, '>=', 40, 'and APNs has heard them');
+$tokens{ $_->{headers}{authorization} }++ for @by_both;
+is(scalar keys %tokens, 1, 'with the token that was made before');
+sql('ALTER SYSTEM RESET notify_pg.dispatchers');
+$node->reload;
+ok(wait_for_sql($node, "SELECT count(*) FROM notify.stat_worker WHERE kind = 'dispatcher' AND state = 'running'", 1), 'one goes');
+
 #
 # Web push: only to push services
 #
