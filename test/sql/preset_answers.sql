@@ -55,4 +55,25 @@ WHERE p.shipped AND NOT EXISTS (SELECT FROM hit h WHERE h.preset = p.name AND h.
 SELECT h.preset, h.status, h.body FROM hit h
 WHERE h.n IS NOT NULL AND answer(jsonb_strip_nulls(h.row), h.status, h.body) NOT IN ('ok', h.row -> 'errors' -> (h.n - 1)::int ->> 'class');
 SELECT p.name FROM notify.preset p WHERE p.shipped AND p.engine = 'http' AND p.errors <> '[]' AND NOT EXISTS (SELECT FROM sample s WHERE s.preset = p.name);
+-- On the wire: a server here gives each of these answers to the request of its preset, and what comes of it is the same.
+-- (FCM without its access token and web push, which is encrypted over TLS: t/211_presets.pl.)
+CREATE FUNCTION open_guard(setting text) RETURNS void LANGUAGE c STRICT AS :'unit', 'test_open_guard';
+CREATE FUNCTION exchange(preset jsonb, settings text, script text[], address text, subject text, body text, html text, letters int, at_most_once boolean, patience int) RETURNS text[] LANGUAGE c AS :'unit', 'test_exchange';
+SELECT open_guard('127.0.0.0/8');
+CREATE TABLE account (preset text, settings jsonb, address text);
+INSERT INTO account VALUES ('twilio', '{"account_sid": "AC1", "auth_token": "token-1", "from": "+15017122661"}', '+4930123456'), ('vonage', '{"api_key": "k", "api_secret": "s", "from": "Shop"}', '+4930123456'),
+    ('aliyun_sms', '{"access_key_id": "I", "access_key_secret": "K", "sign_name": "商店"}', '+8613800138000'), ('tencent_sms', '{"secret_id": "I", "secret_key": "K", "app_id": "1400006666"}', '+8613800138000'),
+    ('aws_sns', '{"access_key_id": "A", "secret_access_key": "S", "region": "eu-west-1"}', '+4930123456'), ('aws_ses', '{"access_key_id": "A", "secret_access_key": "S", "region": "eu-west-1", "from": "a@b.example"}', 'c@d.example'),
+    ('sendgrid', '{"api_key": "SG.x", "from": "a@b.example"}', 'c@d.example'), ('fcm', '{"service_account": "{\"project_id\": \"shop\"}"}', 'token'), ('apns', '{"key_id": "ABC123DEFG", "team_id": "DEF123GHIJ", "topic": "example.shop", "key": "k"}', 'abcdef'),
+    ('jpush', '{"app_key": "k", "master_secret": "s"}', '160a3797c80c9d4e'), ('slack', '{"token": "xoxb-1"}', 'C1'), ('telegram', '{"token": "1:t"}', '42'), ('dingtalk', '{"access_token": "t", "secret": "SEC1"}', ''),
+    ('feishu', '{"hook": "h", "secret": "s"}', ''), ('wecom', '{"key": "k"}', '');
+CREATE TABLE heard AS
+    SELECT s.preset, s.status, s.body, answer(jsonb_strip_nulls(s.row), s.status, s.body) AS class,
+        exchange(jsonb_strip_nulls(s.row) - CASE WHEN s.preset IN ('fcm', 'apns') THEN 'auth' ELSE '' END, jsonb_pretty(a.settings || '{"endpoint": "http://127.0.0.1:PORT"}'),
+            ARRAY[format(E'HTTP/1.1 %s Said\nContent-Length: %s\n\n%s', s.status, octet_length(s.body), s.body)], a.address, 'Subject', 'Words', NULL, 1, false, 20000) AS lines
+    FROM said s JOIN account a USING (preset);
+SELECT preset, count(*) AS answers, count(*) FILTER (WHERE split_part(lines[1], ' ', 1) = rtrim(class, '?')) AS the_same,
+    bool_and(array_to_string(lines, E'\n') ~ ('code=' || status || ' ') AND lines[2] = 'connections: 1') AS told, min(substring(array_to_string(lines, E'\n') FROM '(POST [^ ?]*)')) FROM heard GROUP BY 1 ORDER BY 1;
+SELECT preset, status, body, class, lines[1] FROM heard WHERE split_part(lines[1], ' ', 1) <> rtrim(class, '?');
+SELECT DISTINCT preset FROM said EXCEPT SELECT preset FROM account;
 DROP SCHEMA preset_answers CASCADE;
