@@ -23,6 +23,7 @@
 #include "access/xact.h"
 #include "commands/sequence.h"
 #include "fmgr.h"
+#include "utils/datetime.h"
 #include "utils/timestamp.h"
 
 #include "capture/id.h"
@@ -87,6 +88,17 @@ int64
 notify_id_day(int64 id)
 {
 	return (id >> NOTIFY_ID_SEQUENCE_BITS) / MS_PER_DAY;
+}
+
+void
+notify_day_name(const char *log, int64 day, char *name)
+{
+	int			year;
+	int			month;
+	int			mday;
+
+	j2date((int) day + UNIX_EPOCH_JDATE, &year, &month, &mday);
+	snprintf(name, NAMEDATALEN, "%s_%04d%02d%02d", log, year, month, mday);
 }
 
 Datum

@@ -19,4 +19,7 @@ extern int64 notify_time_to_id(TimestampTz at);
 /* The UTC day, counted from 1970-01-01, in which an id was made. */
 extern int64 notify_id_day(int64 id);
 
+/* What a log's partition of that day is called: event_20261123; name has NAMEDATALEN bytes. */
+extern void notify_day_name(const char *log, int64 day, char *name);
+
 #endif

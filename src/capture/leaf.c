@@ -25,11 +25,11 @@
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/execnodes.h"
-#include "utils/datetime.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
+#include "capture/id.h"
 #include "capture/invalidate.h"
 #include "capture/leaf.h"
 #include "capture/names.h"
@@ -101,13 +101,9 @@ static Oid
 find_partition(int64 day)
 {
 	char name[NAMEDATALEN];
-	int	 year;
-	int	 month;
-	int	 mday;
 	Oid	 relid;
 
-	j2date((int) day + UNIX_EPOCH_JDATE, &year, &month, &mday);
-	snprintf(name, sizeof(name), "event_%04d%02d%02d", year, month, mday);
+	notify_day_name("event", day, name);
 	relid = names_lookup(name);
 	if (OidIsValid(relid) && get_rel_relispartition(relid))
 		return relid;

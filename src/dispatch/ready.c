@@ -25,8 +25,8 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
-#include "dispatch/daylog.h"
 #include "dispatch/ready.h"
+#include "rows.h"
 
 typedef enum ReadyColumn
 {
@@ -99,7 +99,7 @@ open_path(ReadyTable *ready, ReadyPath *path, ReadyColumn first, int nkeys)
 
 	if (path->scan != NULL)
 		return;
-	path->index = index_open(daylog_index(ready->relation, keys, nkeys), RowExclusiveLock);
+	path->index = index_open(rows_index(ready->relation, keys, nkeys, false), RowExclusiveLock);
 	path->scan = compat_index_beginscan(ready->relation, path->index, ready->snapshot, nkeys);
 }
 

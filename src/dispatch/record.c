@@ -29,10 +29,10 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "dispatch/daylog.h"
 #include "dispatch/ready.h"
 #include "dispatch/record.h"
 #include "guc.h"
+#include "rows.h"
 #include "statement.h"
 
 #define TRIES	10				/* for a row that moves while it is deleted */
@@ -45,7 +45,7 @@ typedef enum OutcomeColumn
 	O_REFERENCE, O_NEXT_AT, O_LATENCY, O_COST, O_COUNT
 } OutcomeColumn;
 
-static const DayLogShape outcome_shape = {
+static const RowsShape outcome_shape = {
 	"outcome", O_COUNT,
 	{"message", "at", "verdict", "attempt", "provider", "class", "code", "reason", "detail",
 	"reference", "next_at", "latency", "cost"},
@@ -57,11 +57,11 @@ typedef enum ProviderColumn
 	P_NAME, P_CHANNEL, P_PROBLEM, P_MAX_ATTEMPTS, P_COST, P_COUNT
 } ProviderColumn;
 
-static const DayLogShape provider_shape = {
+static const RowsShape provider_shape = {
 	"provider", P_COUNT, {"name", "channel", "problem", "max_attempts", "cost"}, 1, {"id"}, {F_INT4EQ}, true
 };
 
-static const DayLogShape budget_shape = {
+static const RowsShape budget_shape = {
 	"budget", 1, {"id"}, 1, {"id"}, {F_INT4EQ}, true
 };
 
@@ -105,7 +105,7 @@ typedef struct Recording
 	TimestampTz now;			/* notify.now() */
 	Snapshot	snapshot;
 	ReadyTable *ready;
-	DayLog	   *outcomes;
+	Rows	   *outcomes;
 	List	   *facts;			/* Facts, the latest used first */
 	int			nrest;
 	Datum	   *rest[X_COUNT];
@@ -125,24 +125,24 @@ costs_something(Datum cost)
 static bool
 any_budget(Snapshot snapshot)
 {
-	DayLog	   *log = daylog_open(&budget_shape, snapshot, AccessShareLock);
+	Rows	   *log = rows_open(&budget_shape, snapshot, AccessShareLock);
 	Datum		id;
 	bool		isnull;
-	bool		any = daylog_last(log, &id, &isnull);
+	bool		any = rows_last(log, &id, &isnull);
 
-	daylog_close(log);
+	rows_close(log);
 	return any;
 }
 
 static void
 read_facts(Facts *facts, Snapshot snapshot)
 {
-	DayLog	   *log = daylog_open(&provider_shape, snapshot, AccessShareLock);
+	Rows	   *log = rows_open(&provider_shape, snapshot, AccessShareLock);
 	Datum		key = Int32GetDatum(facts->id);
 	Datum		values[P_COUNT];
 	bool		nulls[P_COUNT];
 
-	facts->found = daylog_fetch(log, 0, &key, values, nulls);
+	facts->found = rows_fetch(log, 0, &key, values, nulls);
 	if (facts->found)
 	{
 		facts->name = TextDatumGetCString(values[P_NAME]);
@@ -154,7 +154,7 @@ read_facts(Facts *facts, Snapshot snapshot)
 			facts->cost = PointerGetDatum(PG_DETOAST_DATUM_COPY(values[P_COST]));
 		facts->budgeted = facts->has_cost && costs_something(facts->cost) && any_budget(snapshot);
 	}
-	daylog_close(log);
+	rows_close(log);
 }
 
 static const Facts *
@@ -264,7 +264,7 @@ log_answer(Recording *recording, const Answer *answer, const ReadyRow *row, cons
 		TimestampTzGetDatum(next_attempt(recording, answer)));
 	set(values, nulls, O_LATENCY, false, Int32GetDatum(answer->latency));
 	set(values, nulls, O_COST, !facts->has_cost || strcmp(answer->class, "ok") != 0, facts->cost);
-	daylog_add(recording->outcomes, answer->message, values, nulls);
+	rows_add(recording->outcomes, answer->message, values, nulls);
 }
 
 /* ------------------------------------------------------- what comes with it --- */
@@ -406,7 +406,7 @@ begin(Recording *recording, int count)
 	recording->now = notify_now();
 	recording->snapshot = RegisterSnapshot(GetLatestSnapshot());
 	recording->ready = ready_open(recording->snapshot);
-	recording->outcomes = daylog_open(&outcome_shape, recording->snapshot, RowExclusiveLock);
+	recording->outcomes = rows_open(&outcome_shape, recording->snapshot, RowExclusiveLock);
 }
 
 int
@@ -420,7 +420,7 @@ record(int slot, int64 boot, const Answer *answers, int count)
 	begin(&recording, Max(count, 1));
 	for (int i = 0; i < count; i++)
 		recorded += record_one(&recording, &answers[i]);
-	daylog_close(recording.outcomes);
+	rows_close(recording.outcomes);
 	ready_close(recording.ready);
 	UnregisterSnapshot(recording.snapshot);
 	if (recording.nrest > 0)

@@ -8,7 +8,7 @@
  * everything a letter is made of is given to the caller.
  *
  * Rows are reached through the index on (lane, seq) from a moving bound, one
- * message and one event through the index of their day (daylog.c), so no plan
+ * message and one event through the index of their day (rows.c), so no plan
  * can flip and the cost is the same whatever else is in the tables.  Nothing is
  * waited for: a row somebody has locked or changed is passed over.
  *
@@ -42,12 +42,12 @@
 #include "capture/id.h"
 #include "channel/tag.h"
 #include "compat.h"
-#include "dispatch/daylog.h"
 #include "dispatch/ready.h"
 #include "dispatch/take.h"
 #include "guc.h"
 #include "plan/cancels.h"
 #include "plan/data.h"
+#include "rows.h"
 #include "statement.h"
 
 PG_FUNCTION_INFO_V1(notify_claim);
@@ -58,7 +58,7 @@ typedef enum MessageColumn
 	M_TEMPLATE, M_TEMPLATE_VERSION, M_EXPIRES_AT, M_STEP, M_CONTEXT, M_COUNT
 } MessageColumn;
 
-static const DayLogShape message_shape = {
+static const RowsShape message_shape = {
 	"message", M_COUNT,
 	{"id", "event", "event_xid", "rule", "recipient", "category", "channel", "address",
 	"template", "template_version", "expires_at", "step", "context"},
@@ -70,28 +70,28 @@ typedef enum EventColumn
 	E_OP, E_TYPE, E_KEY, E_NEW, E_OLD, E_COUNT
 } EventColumn;
 
-static const DayLogShape event_shape = {
+static const RowsShape event_shape = {
 	"event", E_COUNT, {"op", "type", "key", "new", "old"},
 	2, {"xid", "id"}, {F_XID8EQ, F_INT8EQ}
 };
 
-static const DayLogShape preference_shape = {
+static const RowsShape preference_shape = {
 	"preference", 1, {"at"}, 1, {"at"}, {F_TIMESTAMPTZ_EQ}, true
 };
 
-static const DayLogShape suppression_shape = {
+static const RowsShape suppression_shape = {
 	"suppression", 1, {"at"}, 1, {"at"}, {F_TIMESTAMPTZ_EQ}, true
 };
 
-static const DayLogShape version_shape = {
+static const RowsShape version_shape = {
 	"rule_version", 1, {"name"}, 1, {"id"}, {F_INT8EQ}, true
 };
 
-static const DayLogShape category_shape = {
+static const RowsShape category_shape = {
 	"category", 2, {"at_most_once", "class"}, 1, {"name"}, {F_TEXTEQ}, true
 };
 
-static const DayLogShape provider_shape = {
+static const RowsShape provider_shape = {
 	"provider", 1, {"max_attempts"}, 1, {"id"}, {F_INT4EQ}, true
 };
 
@@ -129,7 +129,7 @@ typedef struct Take
 	bool		token_key_read;
 	text	   *token_key;		/* NULL: there is none */
 	List	   *terms;			/* Terms, the latest used first */
-	DayLog	   *events;
+	Rows	   *events;
 } Take;
 
 /* ------------------------------------------------------------- marking --- */
@@ -210,18 +210,18 @@ keep_values(Taken *taken)
 static void
 read_messages(Take *take)
 {
-	DayLog	   *messages = daylog_open(&message_shape, take->snapshot, AccessShareLock);
+	Rows	   *messages = rows_open(&message_shape, take->snapshot, AccessShareLock);
 
 	for (int i = 0; i < take->nrows; i++)
 	{
 		Taken	   *taken = &take->rows[i];
 		Datum		key = Int64GetDatum(taken->ready.message);
 
-		taken->found = daylog_fetch(messages, taken->ready.message, &key, taken->values, taken->nulls);
+		taken->found = rows_fetch(messages, taken->ready.message, &key, taken->values, taken->nulls);
 		if (taken->found)
 			keep_values(taken);
 	}
-	daylog_close(messages);
+	rows_close(messages);
 }
 
 /* The lowest and the highest of an id column of the messages. */
@@ -276,14 +276,14 @@ any_cancelled(const Take *take)
 
 /* Was anything put into this table since then, by its column "at"? */
 static bool
-any_since(const DayLogShape *shape, TimestampTz since, Snapshot snapshot)
+any_since(const RowsShape *shape, TimestampTz since, Snapshot snapshot)
 {
-	DayLog	   *log = daylog_open(shape, snapshot, AccessShareLock);
+	Rows	   *log = rows_open(shape, snapshot, AccessShareLock);
 	Datum		at;
 	bool		isnull;
-	bool		any = daylog_last(log, &at, &isnull) && DatumGetTimestampTz(at) >= since;
+	bool		any = rows_last(log, &at, &isnull) && DatumGetTimestampTz(at) >= since;
 
-	daylog_close(log);
+	rows_close(log);
 	return any;
 }
 
@@ -344,36 +344,36 @@ stop_some(Take *take)
 static void
 read_category(const Take *take, Terms *terms)
 {
-	DayLog	   *log = daylog_open(&category_shape, take->snapshot, AccessShareLock);
+	Rows	   *log = rows_open(&category_shape, take->snapshot, AccessShareLock);
 	Datum		key = CStringGetTextDatum(terms->category);
 	Datum		values[2];
 	bool		nulls[2];
 
-	if (daylog_fetch(log, 0, &key, values, nulls))
+	if (rows_fetch(log, 0, &key, values, nulls))
 	{
 		terms->at_most_once = DatumGetBool(values[0]);
 		terms->marketing = strcmp(TextDatumGetCString(values[1]), "marketing") == 0;
 	}
-	daylog_close(log);
+	rows_close(log);
 }
 
 static void
 read_terms(const Take *take, Terms *terms)
 {
-	DayLog	   *versions = daylog_open(&version_shape, take->snapshot, AccessShareLock);
-	DayLog	   *providers = daylog_open(&provider_shape, take->snapshot, AccessShareLock);
+	Rows	   *versions = rows_open(&version_shape, take->snapshot, AccessShareLock);
+	Rows	   *providers = rows_open(&provider_shape, take->snapshot, AccessShareLock);
 	Datum		rule = Int64GetDatum(terms->rule);
 	Datum		provider = Int32GetDatum(terms->provider);
 	Datum		value;
 	bool		isnull;
 
-	if (daylog_fetch(versions, 0, &rule, &value, &isnull))
+	if (rows_fetch(versions, 0, &rule, &value, &isnull))
 		terms->rule_name = TextDatumGetCString(value);
-	terms->has_max_attempts = daylog_fetch(providers, 0, &provider, &value, &isnull);
+	terms->has_max_attempts = rows_fetch(providers, 0, &provider, &value, &isnull);
 	if (terms->has_max_attempts)
 		terms->max_attempts = DatumGetInt32(value);
-	daylog_close(versions);
-	daylog_close(providers);
+	rows_close(versions);
+	rows_close(providers);
 	if (terms->category != NULL)
 		read_category(take, terms);
 }
@@ -433,7 +433,7 @@ set_data(Take *take, const Taken *taken, const Terms *terms, Datum *values, bool
 	Datum		row[E_COUNT];
 	bool		row_nulls[E_COUNT];
 	EventData	data = {0};
-	bool		found = daylog_fetch(take->events, event, keys, row, row_nulls);
+	bool		found = rows_fetch(take->events, event, keys, row, row_nulls);
 
 	if (found)
 	{
@@ -523,7 +523,7 @@ give(Take *take, Taken *taken, TakeReceiver receive, void *arg)
 static void
 give_all(Take *take, TakeReceiver receive, void *arg)
 {
-	take->events = daylog_open(&event_shape, take->snapshot, AccessShareLock);
+	take->events = rows_open(&event_shape, take->snapshot, AccessShareLock);
 	for (int i = 0; i < take->nrows; i++)
 	{
 		MemoryContext caller;
@@ -536,7 +536,7 @@ give_all(Take *take, TakeReceiver receive, void *arg)
 		MemoryContextSwitchTo(caller);
 		MemoryContextReset(take->row_cxt);
 	}
-	daylog_close(take->events);
+	rows_close(take->events);
 }
 
 /* ---------------------------------------------------------------- a claim --- */

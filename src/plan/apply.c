@@ -3,7 +3,7 @@
  *		Decides, and writes the messages and their place in the queue.
  *
  * Messages and the rows of notify.ready are written without an executor
- * (dispatch/daylog.c): one event's message is written a thousand times a second.
+ * (rows.c): one event's message is written a thousand times a second.
  * What few decisions bring along (a dedupe key, a later time, a step that follows)
  * is left to notify._apply_rest(), and money to budget.sql.
  */
@@ -26,14 +26,14 @@
 #include "utils/typcache.h"
 
 #include "capture/id.h"
-#include "dispatch/daylog.h"
 #include "guc.h"
 #include "plan/apply.h"
 #include "plan/decide.h"
+#include "rows.h"
 #include "statement.h"
 
 /* A message is its id and what follows of the decision, column by column. */
-static const DayLogShape message_shape = {
+static const RowsShape message_shape = {
 	"message", 22,
 	{"id", "event", "event_xid", "source", "key", "rule", "recipient", "template", "category", "channel",
 	"address", "priority", "template_version", "verdict", "reason", "detail", "due_at", "expires_at",
@@ -46,7 +46,7 @@ static const DecisionColumn message_columns[] = {
 	D_DEDUPE_KEY, D_CANCEL_KEY, D_CONTEXT, D_STEP
 };
 
-static const DayLogShape ready_shape = {
+static const RowsShape ready_shape = {
 	"ready", 6, {"message", "seq", "lane", "attempts", "redriven", "pinned"}, 0, {NULL}, {InvalidOid}, true
 };
 
@@ -59,8 +59,8 @@ typedef struct Apply
 	int64	   *ids;			/* of the messages to be */
 	TimestampTz now;
 	Oid			ready_seq;
-	DayLog	   *messages;
-	DayLog	   *ready;
+	Rows	   *messages;
+	Rows	   *ready;
 	Datum	   *readied;		/* ids of what went to the queue */
 	int			nreadied;
 	Datum	   *rest;			/* these two: what brings more along */
@@ -148,15 +148,15 @@ is_due(const Apply *apply, const Decision *decision)
 static void
 add_message(Apply *apply, int64 id, const Decision *decision)
 {
-	Datum		values[DAYLOG_COLUMNS] = {Int64GetDatum(id)};
-	bool		nulls[DAYLOG_COLUMNS] = {false};
+	Datum		values[ROWS_COLUMNS] = {Int64GetDatum(id)};
+	bool		nulls[ROWS_COLUMNS] = {false};
 
 	for (int i = 0; i < (int) lengthof(message_columns); i++)
 	{
 		values[i + 1] = decision->values[message_columns[i]];
 		nulls[i + 1] = decision->nulls[message_columns[i]];
 	}
-	daylog_add(apply->messages, id, values, nulls);
+	rows_add(apply->messages, id, values, nulls);
 }
 
 static void
@@ -167,7 +167,7 @@ add_ready(Apply *apply, int64 id, const Decision *decision)
 	Int32GetDatum(lane), Int32GetDatum(0), BoolGetDatum(false), BoolGetDatum(false)};
 	bool		nulls[lengthof(values)] = {false};
 
-	daylog_add(apply->ready, id, values, nulls);
+	rows_add(apply->ready, id, values, nulls);
 	apply->readied[apply->nreadied++] = Int64GetDatum(id);
 }
 
@@ -241,8 +241,8 @@ begin_writing(Apply *apply)
 
 	apply->now = notify_now();
 	apply->ready_seq = get_relname_relid("ready_seq", schema);
-	apply->messages = daylog_open(&message_shape, snapshot, RowExclusiveLock);
-	apply->ready = daylog_open(&ready_shape, snapshot, RowExclusiveLock);
+	apply->messages = rows_open(&message_shape, snapshot, RowExclusiveLock);
+	apply->ready = rows_open(&ready_shape, snapshot, RowExclusiveLock);
 	apply->decision_type = lookup_rowtype_tupdesc(GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum("decision"), ObjectIdGetDatum(schema)), -1);
 	apply->readied = palloc_extended(room * sizeof(Datum), MCXT_ALLOC_HUGE);
 	apply->rest = palloc_extended(room * sizeof(Datum), MCXT_ALLOC_HUGE);
@@ -258,8 +258,8 @@ write_all(Apply *apply)
 		CHECK_FOR_INTERRUPTS();
 		write_one(apply, &apply->decisions->list[i]);
 	}
-	daylog_close(apply->messages);
-	daylog_close(apply->ready);
+	rows_close(apply->messages);
+	rows_close(apply->ready);
 	CommandCounterIncrement();
 	if (apply->nrest > 0)
 		write_rest(apply);

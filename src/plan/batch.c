@@ -35,8 +35,8 @@
 
 #include "capture/id.h"
 #include "compat.h"
-#include "dispatch/daylog.h"
 #include "plan/batch.h"
+#include "rows.h"
 
 /* A day, and its next event. */
 typedef struct Day
@@ -130,7 +130,7 @@ open_day(Batch *batch, Oid relid)
 	day->relation = relation_open(relid, AccessShareLock);
 	day->xid_column = keys[0] = column(day->relation, "xid");
 	day->id_column = keys[1] = column(day->relation, "id");
-	day->index = index_open(daylog_index(day->relation, keys, 2), AccessShareLock);
+	day->index = index_open(rows_index(day->relation, keys, 2, false), AccessShareLock);
 	day->scan = compat_index_beginscan(day->relation, day->index, batch->snapshot, 2);
 	day->slot = table_slot_create(day->relation, NULL);
 	day->map = convert_tuples_by_name(RelationGetDescr(day->relation), RelationGetDescr(batch->parent));

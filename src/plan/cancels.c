@@ -19,15 +19,15 @@
 #include "utils/timestamp.h"
 
 #include "capture/id.h"
-#include "dispatch/daylog.h"
 #include "plan/cancels.h"
+#include "rows.h"
 #include "statement.h"
 
 #define MS_AHEAD	INT64CONST(3600000)	/* ids may be ahead of the clock: capture/id.c */
 #define DAYS_MOST	40			/* looked through */
 
-static const DayLogShape cancel_shape = {
-	"event", 0, {NULL}, 1, {"cancel_key"}, {F_TEXTEQ}
+static const RowsShape cancel_shape = {
+	"event", 0, {NULL}, 1, {"cancel_key"}, {F_TEXTEQ}, false, false, true
 };
 
 typedef struct Cancel
@@ -45,15 +45,15 @@ struct Cancels
 bool
 cancels_between(int64 first, int64 last, Snapshot snapshot)
 {
-	DayLog	   *cancels;
+	Rows	   *cancels;
 	bool		any;
 
 	last = Max(last, notify_time_to_id(GetCurrentTimestamp() + MS_AHEAD * 1000));
 	if (notify_id_day(last) - notify_id_day(first) > DAYS_MOST)
 		return true;
-	cancels = daylog_open(&cancel_shape, snapshot, AccessShareLock);
-	any = daylog_any(cancels, first, last);
-	daylog_close(cancels);
+	cancels = rows_open(&cancel_shape, snapshot, AccessShareLock);
+	any = rows_any(cancels, first, last);
+	rows_close(cancels);
 	return any;
 }
 

@@ -6,7 +6,7 @@
  * reason against it whatever the channel.  The planner does this for every
  * message, one event at a time when there is little to do, so nothing is planned
  * or executed for it: people, addresses, words and refusals are looked up in their
- * indexes (dispatch/daylog.c), what candidates have in common (category, words,
+ * indexes (rows.c), what candidates have in common (category, words,
  * providers) once a call.  Only what few candidates need is asked in SQL.
  *
  * Everything is read in the caller's snapshot.  Decisions come in the order of
@@ -35,13 +35,13 @@
 #include "utils/typcache.h"
 #include "utils/varlena.h"
 
-#include "dispatch/daylog.h"
 #include "guc.h"
 #include "plan/cancels.h"
 #include "plan/data.h"
 #include "plan/decide.h"
 #include "plan/refusal.h"
 #include "plan/serving.h"
+#include "rows.h"
 #include "statement.h"
 
 PG_FUNCTION_INFO_V1(notify_decide);
@@ -56,7 +56,7 @@ typedef enum RecipientColumn
 	R_ID, R_NAME, R_LOCALE, R_TIME_ZONE, R_ATTRIBUTES, R_COUNT
 } RecipientColumn;
 
-static const DayLogShape recipient_shape = {
+static const RowsShape recipient_shape = {
 	"recipient", R_COUNT, {"id", "name", "locale", "time_zone", "attributes"},
 	1, {"id"}, {F_TEXTEQ}, true
 };
@@ -66,7 +66,7 @@ typedef enum AddressColumn
 	A_ADDRESS, A_STATE, A_VERIFIED_AT, A_CREATED_AT, A_COUNT
 } AddressColumn;
 
-static const DayLogShape address_shape = {
+static const RowsShape address_shape = {
 	"address", A_COUNT, {"address", "state", "verified_at", "created_at"},
 	2, {"recipient", "channel"}, {F_TEXTEQ, F_TEXTEQ}, true
 };
@@ -76,7 +76,7 @@ typedef enum TemplateColumn
 	T_LOCALE, T_VARIANT, T_WEIGHT, T_VERSION, T_COUNT
 } TemplateColumn;
 
-static const DayLogShape template_shape = {
+static const RowsShape template_shape = {
 	"template", T_COUNT, {"locale", "variant", "weight", "version"},
 	2, {"name", "channel"}, {F_TEXTEQ, F_TEXTEQ}, true
 };
@@ -86,11 +86,11 @@ typedef enum CategoryColumn
 	K_CLASS, K_TTL, K_CHANNELS, K_COUNT
 } CategoryColumn;
 
-static const DayLogShape category_shape = {
+static const RowsShape category_shape = {
 	"category", K_COUNT, {"class", "ttl", "channels"}, 1, {"name"}, {F_TEXTEQ}, true
 };
 
-static const DayLogShape idempotency_shape = {
+static const RowsShape idempotency_shape = {
 	"idempotency", 1, {"event"}, 1, {"key"}, {F_TEXTEQ}, true
 };
 
@@ -153,11 +153,11 @@ typedef struct Deciding
 	Snapshot	snapshot;
 	Candidate  *candidates;
 	int			n;
-	DayLog	   *recipients;
-	DayLog	   *addresses;
-	DayLog	   *templates;
-	DayLog	   *categories;
-	DayLog	   *keys;
+	Rows	   *recipients;
+	Rows	   *addresses;
+	Rows	   *templates;
+	Rows	   *categories;
+	Rows	   *keys;
 	Refusals   *refusals;
 	Cancels    *cancels;		/* NULL: there are none */
 	List	   *serving;		/* Serving; NIL: not read yet */
@@ -342,7 +342,7 @@ read_category(Deciding *deciding, char *name)
 
 	category->name = name;
 	category->priority = -1;
-	if (!daylog_fetch(deciding->categories, 0, &key, values, nulls))
+	if (!rows_fetch(deciding->categories, 0, &key, values, nulls))
 		return category;
 	class = TextDatumGetCString(values[K_CLASS]);
 	category->critical = strcmp(class, "critical") == 0;
@@ -404,8 +404,8 @@ read_words(Deciding *deciding, const char *name, const char *channel)
 
 	words->name = pstrdup(name);
 	words->channel = pstrdup(channel);
-	daylog_seek(deciding->templates, keys);
-	while (daylog_next(deciding->templates, values, nulls))
+	rows_seek(deciding->templates, keys);
+	while (rows_next(deciding->templates, values, nulls))
 	{
 		Wording    *wording = palloc(sizeof(Wording));
 		char	   *locale = TextDatumGetCString(values[T_LOCALE]);
@@ -525,8 +525,8 @@ find_address(Deciding *deciding, const Candidate *candidate, Verdict *verdict)
 	Datum		values[A_COUNT];
 	bool		nulls[A_COUNT];
 
-	daylog_seek(deciding->addresses, keys);
-	while (daylog_next(deciding->addresses, values, nulls))
+	rows_seek(deciding->addresses, keys);
+	while (rows_next(deciding->addresses, values, nulls))
 	{
 		Place		place;
 
@@ -583,7 +583,7 @@ is_duplicate(Deciding *deciding, const Candidate *candidate)
 		return false;
 	key = CStringGetTextDatum(candidate->dedupe_key);
 	return candidate->repeat ||
-		(daylog_fetch(deciding->keys, 0, &key, &event, &isnull) && DatumGetInt64(event) != event_of(candidate));
+		(rows_fetch(deciding->keys, 0, &key, &event, &isnull) && DatumGetInt64(event) != event_of(candidate));
 }
 
 /* Why it is not sent, whatever the channel; NULL: nothing says so. */
@@ -813,7 +813,7 @@ meet(Deciding *deciding, Candidate *candidate)
 	Datum		values[R_COUNT];
 	bool		nulls[R_COUNT];
 	bool		known = candidate->recipient != NULL &&
-		daylog_fetch(deciding->recipients, 0, &candidate->values[C_RECIPIENT], values, nulls);
+		rows_fetch(deciding->recipients, 0, &candidate->values[C_RECIPIENT], values, nulls);
 
 	if (known)
 	{
@@ -850,11 +850,11 @@ begin(Deciding *deciding, Snapshot snapshot)
 {
 	deciding->now = notify_now();
 	deciding->snapshot = snapshot;
-	deciding->recipients = daylog_open(&recipient_shape, snapshot, AccessShareLock);
-	deciding->addresses = daylog_open(&address_shape, snapshot, AccessShareLock);
-	deciding->templates = daylog_open(&template_shape, snapshot, AccessShareLock);
-	deciding->categories = daylog_open(&category_shape, snapshot, AccessShareLock);
-	deciding->keys = daylog_open(&idempotency_shape, snapshot, AccessShareLock);
+	deciding->recipients = rows_open(&recipient_shape, snapshot, AccessShareLock);
+	deciding->addresses = rows_open(&address_shape, snapshot, AccessShareLock);
+	deciding->templates = rows_open(&template_shape, snapshot, AccessShareLock);
+	deciding->categories = rows_open(&category_shape, snapshot, AccessShareLock);
+	deciding->keys = rows_open(&idempotency_shape, snapshot, AccessShareLock);
 	deciding->refusals = refusals_open(snapshot);
 	deciding->decisions = palloc0(sizeof(Decisions));
 	deciding->decisions->room = Max(deciding->n, 8);
@@ -864,11 +864,11 @@ begin(Deciding *deciding, Snapshot snapshot)
 static void
 end(Deciding *deciding)
 {
-	daylog_close(deciding->recipients);
-	daylog_close(deciding->addresses);
-	daylog_close(deciding->templates);
-	daylog_close(deciding->categories);
-	daylog_close(deciding->keys);
+	rows_close(deciding->recipients);
+	rows_close(deciding->addresses);
+	rows_close(deciding->templates);
+	rows_close(deciding->categories);
+	rows_close(deciding->keys);
 	refusals_close(deciding->refusals);
 }
 

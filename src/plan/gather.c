@@ -30,10 +30,10 @@
 #include "utils/typcache.h"
 
 #include "capture/id.h"
-#include "dispatch/daylog.h"
 #include "guc.h"
 #include "plan/decide.h"
 #include "plan/gather.h"
+#include "rows.h"
 #include "statement.h"
 
 typedef enum EventColumn
@@ -53,14 +53,14 @@ typedef enum VersionColumn
 	V_PRIORITY, V_DELAY, V_EXPIRES, V_STEPS, V_COUNT
 } VersionColumn;
 
-static const DayLogShape version_shape = {
+static const RowsShape version_shape = {
 	"rule_version", V_COUNT,
 	{"id", "rule", "action", "recipient", "audience", "context", "template", "category", "channels",
 	"priority", "delay", "expires", "steps"},
 	1, {"id"}, {F_INT8EQ}, true
 };
 
-static const DayLogShape rule_shape = {
+static const RowsShape rule_shape = {
 	"rule", 1, {"enabled"}, 1, {"id"}, {F_INT8EQ}, true
 };
 
@@ -105,8 +105,8 @@ typedef struct Gathering
 	int			columns[E_COUNT];	/* of an event, in its row; -1: not there */
 	TupleDesc	event_type;
 	TupleDesc	candidate_type;
-	DayLog	   *versions;
-	DayLog	   *rules;
+	Rows	   *versions;
+	Rows	   *rules;
 	List	   *known;			/* Version, the latest found first */
 	ArrayBuildState *found;		/* notify.candidate */
 	ArrayBuildState *asking;	/* these two side by side: candidates of rules that ask, */
@@ -204,11 +204,11 @@ read_version(Gathering *gathering, Version *version)
 	Datum		enabled;
 	bool		isnull;
 
-	if (!daylog_fetch(gathering->versions, 0, &key, version->values, version->nulls))
+	if (!rows_fetch(gathering->versions, 0, &key, version->values, version->nulls))
 		return;
 	version->notifies = strcmp(TextDatumGetCString(version->values[V_ACTION]), "notify") == 0;
 	keep_columns(version);
-	version->live = daylog_fetch(gathering->rules, 0, &version->values[V_RULE], &enabled, &isnull) &&
+	version->live = rows_fetch(gathering->rules, 0, &version->values[V_RULE], &enabled, &isnull) &&
 		DatumGetBool(enabled);
 }
 
@@ -435,16 +435,16 @@ begin(Gathering *gathering, ArrayType *events)
 	gathering->candidate_type = lookup_rowtype_tupdesc(type, -1);
 	if (gathering->candidate_type->natts != C_COUNT)
 		elog(ERROR, "notify.candidate has %d attributes, not %d", gathering->candidate_type->natts, C_COUNT);
-	gathering->versions = daylog_open(&version_shape, snapshot, AccessShareLock);
-	gathering->rules = daylog_open(&rule_shape, snapshot, AccessShareLock);
+	gathering->versions = rows_open(&version_shape, snapshot, AccessShareLock);
+	gathering->rules = rows_open(&rule_shape, snapshot, AccessShareLock);
 	find_columns(gathering);
 }
 
 static void
 end(Gathering *gathering)
 {
-	daylog_close(gathering->versions);
-	daylog_close(gathering->rules);
+	rows_close(gathering->versions);
+	rows_close(gathering->rules);
 	ReleaseTupleDesc(gathering->event_type);
 	ReleaseTupleDesc(gathering->candidate_type);
 }

@@ -18,9 +18,9 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "dispatch/daylog.h"
 #include "guc.h"
 #include "plan/refusal.h"
+#include "rows.h"
 
 PG_FUNCTION_INFO_V1(notify_refused);
 PG_FUNCTION_INFO_V1(notify_address_hash);
@@ -30,7 +30,7 @@ typedef enum PreferenceColumn
 	P_CATEGORY, P_CHANNEL, P_ALLOWED, P_COUNT
 } PreferenceColumn;
 
-static const DayLogShape preference_shape = {
+static const RowsShape preference_shape = {
 	"preference", P_COUNT, {"category", "channel", "allowed"},
 	1, {"recipient"}, {F_TEXTEQ}, true
 };
@@ -40,7 +40,7 @@ typedef enum SuppressionColumn
 	S_REASON, S_UNTIL, S_COUNT
 } SuppressionColumn;
 
-static const DayLogShape suppression_shape = {
+static const RowsShape suppression_shape = {
 	"suppression", S_COUNT, {"reason", "until"},
 	2, {"channel", "address_hash"}, {F_TEXTEQ, F_BYTEAEQ}, true
 };
@@ -48,8 +48,8 @@ static const DayLogShape suppression_shape = {
 struct Refusals
 {
 	TimestampTz now;
-	DayLog	   *preferences;
-	DayLog	   *suppressions;
+	Rows	   *preferences;
+	Rows	   *suppressions;
 };
 
 Refusals *
@@ -58,16 +58,16 @@ refusals_open(Snapshot snapshot)
 	Refusals   *refusals = palloc(sizeof(Refusals));
 
 	refusals->now = notify_now();
-	refusals->preferences = daylog_open(&preference_shape, snapshot, AccessShareLock);
-	refusals->suppressions = daylog_open(&suppression_shape, snapshot, AccessShareLock);
+	refusals->preferences = rows_open(&preference_shape, snapshot, AccessShareLock);
+	refusals->suppressions = rows_open(&suppression_shape, snapshot, AccessShareLock);
 	return refusals;
 }
 
 void
 refusals_close(Refusals *refusals)
 {
-	daylog_close(refusals->preferences);
-	daylog_close(refusals->suppressions);
+	rows_close(refusals->preferences);
+	rows_close(refusals->suppressions);
 }
 
 /* How closely a row's word fits: 2 by name, 1 as "*", 0 not at all. */
@@ -91,8 +91,8 @@ unsubscribed(Refusals *refusals, const char *recipient, const char *category, co
 	int			best = 0;
 	bool		allowed = true;
 
-	daylog_seek(refusals->preferences, &key);
-	while (daylog_next(refusals->preferences, values, nulls))
+	rows_seek(refusals->preferences, &key);
+	while (rows_next(refusals->preferences, values, nulls))
 	{
 		int			by_category = fit(values[P_CATEGORY], category);
 		int			by_channel = fit(values[P_CHANNEL], channel);
@@ -125,8 +125,8 @@ suppressed(Refusals *refusals, const char *channel, const char *address)
 	bool		nulls[S_COUNT];
 	const char *found = NULL;
 
-	daylog_seek(refusals->suppressions, keys);
-	while (daylog_next(refusals->suppressions, values, nulls))
+	rows_seek(refusals->suppressions, keys);
+	while (rows_next(refusals->suppressions, values, nulls))
 	{
 		const char *reason;
 

@@ -21,9 +21,9 @@
 #include "utils/jsonb.h"
 #include "utils/snapmgr.h"
 
-#include "dispatch/daylog.h"
 #include "dispatch/gate.h"
 #include "plan/serving.h"
+#include "rows.h"
 
 PG_FUNCTION_INFO_V1(notify_serving);
 
@@ -32,13 +32,13 @@ typedef enum ProviderColumn
 	P_ID, P_CHANNEL, P_PRESET, P_SETTINGS, P_PRIORITY, P_WEIGHT, P_COST, P_PROBLEM, P_ENABLED, P_COUNT
 } ProviderColumn;
 
-static const DayLogShape provider_shape = {
+static const RowsShape provider_shape = {
 	"provider", P_COUNT,
 	{"id", "channel", "preset", "settings", "priority", "weight", "cost", "problem", "enabled"},
 	1, {"id"}, {F_INT4EQ}, true
 };
 
-static const DayLogShape preset_shape = {
+static const RowsShape preset_shape = {
 	"preset", 1, {"addressed"}, 1, {"name"}, {F_TEXTEQ}, true
 };
 
@@ -59,7 +59,7 @@ is_open(int provider)
 
 /* Settings may name the URL; else the preset says whether an address is needed. */
 static bool
-has_url(DayLog *presets, Datum preset, Jsonb *settings)
+has_url(Rows *presets, Datum preset, Jsonb *settings)
 {
 	JsonbValue	url;
 	Datum		addressed;
@@ -67,11 +67,11 @@ has_url(DayLog *presets, Datum preset, Jsonb *settings)
 
 	if (JB_ROOT_IS_OBJECT(settings) && getKeyJsonValueFromContainer(&settings->root, "url", 3, &url) != NULL)
 		return true;
-	return daylog_fetch(presets, 0, &preset, &addressed, &isnull) && !DatumGetBool(addressed);
+	return rows_fetch(presets, 0, &preset, &addressed, &isnull) && !DatumGetBool(addressed);
 }
 
 static Server *
-make_server(DayLog *presets, const Datum *values, const bool *nulls)
+make_server(Rows *presets, const Datum *values, const bool *nulls)
 {
 	Server	   *server = palloc0(sizeof(Server));
 
@@ -149,19 +149,19 @@ sum_up(Serving *serving)
 List *
 serving_read(Snapshot snapshot)
 {
-	DayLog	   *providers = daylog_open(&provider_shape, snapshot, AccessShareLock);
-	DayLog	   *presets = daylog_open(&preset_shape, snapshot, AccessShareLock);
+	Rows	   *providers = rows_open(&provider_shape, snapshot, AccessShareLock);
+	Rows	   *presets = rows_open(&preset_shape, snapshot, AccessShareLock);
 	Datum		values[P_COUNT];
 	bool		nulls[P_COUNT];
 	List	   *channels = NIL;
 	ListCell   *cell;
 
-	daylog_seek(providers, NULL);
-	while (daylog_next(providers, values, nulls))
+	rows_seek(providers, NULL);
+	while (rows_next(providers, values, nulls))
 		if (DatumGetBool(values[P_ENABLED]))
 			enter(&channels, make_server(presets, values, nulls));
-	daylog_close(providers);
-	daylog_close(presets);
+	rows_close(providers);
+	rows_close(presets);
 	foreach(cell, channels)
 		sum_up(lfirst(cell));
 	return channels;

@@ -34,12 +34,12 @@
 
 #include "capture/attempt.h"
 #include "capture/id.h"
-#include "dispatch/daylog.h"
 #include "dispatch/gate.h"
 #include "guc.h"
 #include "plan/apply.h"
 #include "plan/batch.h"
 #include "plan/gather.h"
+#include "rows.h"
 #include "statement.h"
 
 PG_FUNCTION_INFO_V1(notify_plan);
@@ -55,17 +55,17 @@ typedef enum CursorColumn
 	U_DUE_FROM, U_COUNT
 } CursorColumn;
 
-static const DayLogShape cursor_shape = {
+static const RowsShape cursor_shape = {
 	"cursor", U_COUNT,
 	{"snap", "open_to", "at_xid", "at_id", "backlog_turn", "step", "backlog_first", "backlog_next", "due_from"},
 	1, {"step"}, {F_INT8EQ}, true
 };
 
-static const DayLogShape scheduled_shape = {
+static const RowsShape scheduled_shape = {
 	"scheduled", 1, {"due_at"}, 1, {"due_at"}, {F_TIMESTAMPTZ_GE}, true, true
 };
 
-static const DayLogShape mark_shape = {
+static const RowsShape mark_shape = {
 	"mark", 2, {"from_xid", "id"}, 1, {"from_xid"}, {F_XID8EQ}, true
 };
 
@@ -119,14 +119,14 @@ set_number(Cursor *cursor, CursorColumn column, int64 value)
 static void
 read_cursor(Cursor *cursor)
 {
-	DayLog	   *log = daylog_open(&cursor_shape, GetActiveSnapshot(), AccessShareLock);
+	Rows	   *log = rows_open(&cursor_shape, GetActiveSnapshot(), AccessShareLock);
 
-	if (!daylog_last(log, cursor->values, cursor->nulls))
+	if (!rows_last(log, cursor->values, cursor->nulls))
 		elog(ERROR, "notify.cursor has no row");
 	cursor->values[U_SNAP] = PointerGetDatum(PG_DETOAST_DATUM_COPY(cursor->values[U_SNAP]));
 	if (!cursor->nulls[U_OPEN_TO])
 		cursor->values[U_OPEN_TO] = PointerGetDatum(PG_DETOAST_DATUM_COPY(cursor->values[U_OPEN_TO]));
-	daylog_close(log);
+	rows_close(log);
 }
 
 static bool
@@ -147,18 +147,18 @@ is_same(const Cursor *one, const Cursor *other)
 static void
 save_cursor(const Cursor *was, Cursor *cursor)
 {
-	DayLog	   *log;
+	Rows	   *log;
 	Cursor		old;
 
 	if (is_same(was, cursor))
 		return;
-	log = daylog_open(&cursor_shape, GetActiveSnapshot(), RowExclusiveLock);
-	if (!daylog_last(log, old.values, old.nulls))
+	log = rows_open(&cursor_shape, GetActiveSnapshot(), RowExclusiveLock);
+	if (!rows_last(log, old.values, old.nulls))
 		elog(ERROR, "notify.cursor has no row");
-	daylog_delete(log);
+	rows_delete(log);
 	set_number(cursor, U_STEP, number(was, U_STEP) + 1);
-	daylog_add(log, 0, cursor->values, cursor->nulls);
-	daylog_close(log);
+	rows_add(log, 0, cursor->values, cursor->nulls);
+	rows_close(log);
 }
 
 /* What was done so far is seen, and all that is committed. */
@@ -176,17 +176,17 @@ renew_snapshot(void)
 static bool
 next_due(TimestampTz since, TimestampTz *due)
 {
-	DayLog	   *log = daylog_open(&scheduled_shape, GetActiveSnapshot(), AccessShareLock);
+	Rows	   *log = rows_open(&scheduled_shape, GetActiveSnapshot(), AccessShareLock);
 	Datum		key = TimestampTzGetDatum(since);
 	Datum		value;
 	bool		isnull;
 	bool		found;
 
-	daylog_seek(log, &key);
-	found = daylog_next(log, &value, &isnull);
+	rows_seek(log, &key);
+	found = rows_next(log, &value, &isnull);
 	if (found)
 		*due = DatumGetTimestampTz(value);
-	daylog_close(log);
+	rows_close(log);
 	return found;
 }
 
@@ -409,7 +409,7 @@ worth_closing(const Cursor *cursor)
 static int64
 low_id(Datum snap, bool *marked)
 {
-	DayLog	   *log = daylog_open(&mark_shape, GetActiveSnapshot(), AccessShareLock);
+	Rows	   *log = rows_open(&mark_shape, GetActiveSnapshot(), AccessShareLock);
 	TimestampTz now = GetCurrentTimestamp();
 	int64		day_ago = notify_time_to_id(now - USECS_PER_DAY);
 	uint64		xmin = U64FromFullTransactionId(DatumGetFullTransactionId(DirectFunctionCall1(pg_snapshot_xmin, snap)));
@@ -419,8 +419,8 @@ low_id(Datum snap, bool *marked)
 	Datum		values[2];
 	bool		nulls[2];
 
-	daylog_seek(log, NULL);
-	while (daylog_next(log, values, nulls))
+	rows_seek(log, NULL);
+	while (rows_next(log, values, nulls))
 	{
 		uint64		from = U64FromFullTransactionId(DatumGetFullTransactionId(values[0]));
 
@@ -431,7 +431,7 @@ low_id(Datum snap, bool *marked)
 			low = DatumGetInt64(values[1]);
 		}
 	}
-	daylog_close(log);
+	rows_close(log);
 	*marked = newest <= day_ago && newest > notify_time_to_id(now - USECS_PER_DAY - MARK_EVERY);
 	return Min(low, day_ago);	/* the clock may have been set back */
 }

@@ -1,5 +1,5 @@
 /*
- * daylog.c
+ * rows.c
  *		Rows of our own tables, found by an index or inserted, without an executor.
  *
  * A dispatcher reads two rows and writes one for every message.  An executor
@@ -21,21 +21,23 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
-#include "utils/datetime.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
 #include "capture/id.h"
 #include "compat.h"
-#include "dispatch/daylog.h"
+#include "rows.h"
 
 #define DAY_DEFAULT		PG_INT64_MIN	/* the partition of what has none */
 #define ROWS_MOST		1000			/* kept before they are inserted */
@@ -45,11 +47,11 @@ typedef struct Leaf
 {
 	int64		day;
 	Relation	relation;
-	AttrNumber	attnos[DAYLOG_COLUMNS];
+	AttrNumber	attnos[ROWS_COLUMNS];
 	TupleTableSlot *row;
 	Relation	index;			/* these six for reading */
 	IndexScanDesc scan;
-	AttrNumber	key_attnos[DAYLOG_KEYS];
+	AttrNumber	key_attnos[ROWS_KEYS];
 	bool		holds;			/* "row" is the one fetched last */
 	bool		in_a_row;		/* it lay behind the one fetched before it */
 	ItemPointerData last;		/* where it lies */
@@ -58,9 +60,9 @@ typedef struct Leaf
 	int			nslots;
 } Leaf;
 
-struct DayLog
+struct Rows
 {
-	const DayLogShape *shape;
+	const RowsShape *shape;
 	Snapshot	snapshot;
 	LOCKMODE	lock;
 	Oid			schema;
@@ -71,50 +73,58 @@ struct DayLog
 /* ------------------------------------------------------------ partitions --- */
 
 static Oid
-find_partition(const DayLog *log, int64 day)
+find_partition(const Rows *rows, int64 day)
 {
 	char		name[NAMEDATALEN];
-	int			year;
-	int			month;
-	int			mday;
 	Oid			relid;
 
-	if (log->shape->plain)
-		return get_relname_relid(log->shape->name, log->schema);
+	if (rows->shape->plain)
+		return get_relname_relid(rows->shape->name, rows->schema);
 	if (day != DAY_DEFAULT)
 	{
-		j2date((int) day + UNIX_EPOCH_JDATE, &year, &month, &mday);
-		snprintf(name, sizeof(name), "%s_%04d%02d%02d", log->shape->name, year, month, mday);
-		relid = get_relname_relid(name, log->schema);
+		notify_day_name(rows->shape->name, day, name);
+		relid = get_relname_relid(name, rows->schema);
 		if (OidIsValid(relid) && get_rel_relispartition(relid))
 			return relid;
 	}
-	snprintf(name, sizeof(name), "%s_default", log->shape->name);
-	return get_relname_relid(name, log->schema);
+	snprintf(name, sizeof(name), "%s_default", rows->shape->name);
+	return get_relname_relid(name, rows->schema);
 }
 
 static Relation
-open_partition(const DayLog *log, int64 day)
+open_partition(const Rows *rows, int64 day)
 {
 	for (;;)
 	{
-		Oid			relid = find_partition(log, day);
-		Relation	relation = try_relation_open(relid, log->lock);
+		Oid			relid = find_partition(rows, day);
+		Relation	relation = try_relation_open(relid, rows->lock);
 
 		CHECK_FOR_INTERRUPTS();
-		if (relation != NULL && find_partition(log, day) == relid)
+		if (relation != NULL && find_partition(rows, day) == relid)
 			return relation;
 		if (relation != NULL)
-			relation_close(relation, log->lock);
+			relation_close(relation, rows->lock);
 		if (!OidIsValid(relid))
 			ereport(ERROR,
 					(errcode(ERRCODE_UNDEFINED_TABLE),
-					 errmsg("table notify.%s is not there, or has no default partition", log->shape->name)));
+					 errmsg("table notify.%s is not there, or has no default partition", rows->shape->name)));
 	}
 }
 
 static bool
-index_begins_with(Oid relid, const AttrNumber *keys, int nkeys)
+is_btree(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	bool		btree = HeapTupleIsValid(tuple) && ((Form_pg_class) GETSTRUCT(tuple))->relam == BTREE_AM_OID;
+
+	if (HeapTupleIsValid(tuple))
+		ReleaseSysCache(tuple);
+	return btree;
+}
+
+/* Of all rows, or of those in which the first key is not null: ours have no other predicate. */
+static bool
+index_begins_with(Oid relid, const AttrNumber *keys, int nkeys, bool partial)
 {
 	HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(relid));
 	Form_pg_index form;
@@ -123,24 +133,25 @@ index_begins_with(Oid relid, const AttrNumber *keys, int nkeys)
 	if (!HeapTupleIsValid(tuple))
 		return false;
 	form = (Form_pg_index) GETSTRUCT(tuple);
-	found = form->indisvalid && form->indnkeyatts >= nkeys;
+	found = form->indisvalid && form->indnkeyatts >= nkeys &&
+		(partial || heap_attisnull(tuple, Anum_pg_index_indpred, NULL));
 	for (int i = 0; found && i < nkeys; i++)
 		found = form->indkey.values[i] == keys[i];
 	ReleaseSysCache(tuple);
-	return found;
+	return found && is_btree(relid);
 }
 
 Oid
-daylog_index(Relation relation, const AttrNumber *keys, int nkeys)
+rows_index(Relation relation, const AttrNumber *keys, int nkeys, bool partial)
 {
 	ListCell   *cell;
 
 	foreach(cell, RelationGetIndexList(relation))
-		if (index_begins_with(lfirst_oid(cell), keys, nkeys))
+		if (index_begins_with(lfirst_oid(cell), keys, nkeys, partial))
 			return lfirst_oid(cell);
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
-			 errmsg("table \"%s\" has lost an index that dispatchers need",
+			 errmsg("table \"%s\" has lost an index that notify_pg needs",
 					RelationGetRelationName(relation)),
 			 errhint("Make it again as its parent has it.")));
 }
@@ -159,60 +170,60 @@ column(const Leaf *leaf, const char *name)
 }
 
 static Leaf *
-open_leaf(DayLog *log, int64 day)
+open_leaf(Rows *rows, int64 day)
 {
 	Leaf	   *leaf = palloc0(sizeof(Leaf));
 
 	leaf->day = day;
-	leaf->relation = open_partition(log, day);
+	leaf->relation = open_partition(rows, day);
 	leaf->row = table_slot_create(leaf->relation, NULL);
-	for (int i = 0; i < log->shape->ncolumns; i++)
-		leaf->attnos[i] = column(leaf, log->shape->columns[i]);
+	for (int i = 0; i < rows->shape->ncolumns; i++)
+		leaf->attnos[i] = column(leaf, rows->shape->columns[i]);
 	return leaf;
 }
 
 static Leaf *
-find_leaf(DayLog *log, int64 day)
+find_leaf(Rows *rows, int64 day)
 {
 	MemoryContext caller;
 	ListCell   *cell;
 	Leaf	   *leaf;
 
-	if (log->shape->plain)
+	if (rows->shape->plain)
 		day = DAY_DEFAULT;
-	foreach(cell, log->leaves)
+	foreach(cell, rows->leaves)
 	{
 		leaf = lfirst(cell);
 		if (leaf->day == day)
 			return leaf;
 	}
-	caller = MemoryContextSwitchTo(log->cxt);
-	leaf = open_leaf(log, day);
-	log->leaves = lcons(leaf, log->leaves);
+	caller = MemoryContextSwitchTo(rows->cxt);
+	leaf = open_leaf(rows, day);
+	rows->leaves = lcons(leaf, rows->leaves);
 	MemoryContextSwitchTo(caller);
 	return leaf;
 }
 
-DayLog *
-daylog_open(const DayLogShape *shape, Snapshot snapshot, LOCKMODE lock)
+Rows *
+rows_open(const RowsShape *shape, Snapshot snapshot, LOCKMODE lock)
 {
-	DayLog	   *log = palloc0(sizeof(DayLog));
+	Rows	   *rows = palloc0(sizeof(Rows));
 
-	log->shape = shape;
-	log->snapshot = snapshot;
-	log->lock = lock;
-	log->schema = get_namespace_oid("notify", false);
-	log->cxt = CurrentMemoryContext;
-	return log;
+	rows->shape = shape;
+	rows->snapshot = snapshot;
+	rows->lock = lock;
+	rows->schema = get_namespace_oid("notify", false);
+	rows->cxt = CurrentMemoryContext;
+	return rows;
 }
 
 void
-daylog_close(DayLog *log)
+rows_close(Rows *rows)
 {
 	ListCell   *cell;
 
-	daylog_flush(log);
-	foreach(cell, log->leaves)
+	rows_flush(rows);
+	foreach(cell, rows->leaves)
 	{
 		Leaf	   *leaf = lfirst(cell);
 
@@ -225,68 +236,68 @@ daylog_close(DayLog *log)
 			index_close(leaf->index, NoLock);
 		relation_close(leaf->relation, NoLock);
 	}
-	log->leaves = NIL;
+	rows->leaves = NIL;
 }
 
 /* --------------------------------------------------------------- reading --- */
 
 /* nkeys: how many of the index's columns will be asked for. */
 static void
-open_scan(DayLog *log, Leaf *leaf, int nkeys)
+open_scan(Rows *rows, Leaf *leaf, int nkeys)
 {
-	MemoryContext caller = MemoryContextSwitchTo(log->cxt);
+	MemoryContext caller = MemoryContextSwitchTo(rows->cxt);
 
-	for (int i = 0; i < log->shape->nkeys; i++)
-		leaf->key_attnos[i] = column(leaf, log->shape->keys[i]);
-	leaf->index = index_open(daylog_index(leaf->relation, leaf->key_attnos, log->shape->nkeys),
+	for (int i = 0; i < rows->shape->nkeys; i++)
+		leaf->key_attnos[i] = column(leaf, rows->shape->keys[i]);
+	leaf->index = index_open(rows_index(leaf->relation, leaf->key_attnos, rows->shape->nkeys, rows->shape->partial),
 							 AccessShareLock);
-	leaf->scan = compat_index_beginscan(leaf->relation, leaf->index, log->snapshot,
+	leaf->scan = compat_index_beginscan(leaf->relation, leaf->index, rows->snapshot,
 										nkeys);
 	MemoryContextSwitchTo(caller);
 }
 
 /* Without keys: all rows. */
 static void
-find_rows(DayLog *log, Leaf *leaf, const Datum *keys)
+find_rows(Rows *rows, Leaf *leaf, const Datum *keys)
 {
-	ScanKeyData scan_keys[DAYLOG_KEYS];
-	int			nkeys = keys ? log->shape->nkeys : 0;
+	ScanKeyData scan_keys[ROWS_KEYS];
+	int			nkeys = keys ? rows->shape->nkeys : 0;
 
 	if (leaf->scan == NULL)
-		open_scan(log, leaf, nkeys);
+		open_scan(rows, leaf, nkeys);
 	leaf->holds = false;
 	for (int i = 0; i < nkeys; i++)
 	{
-		ScanKeyInit(&scan_keys[i], i + 1, log->shape->from ? BTGreaterEqualStrategyNumber : BTEqualStrategyNumber,
-					log->shape->equal[i], keys[i]);
+		ScanKeyInit(&scan_keys[i], i + 1, rows->shape->from ? BTGreaterEqualStrategyNumber : BTEqualStrategyNumber,
+					rows->shape->equal[i], keys[i]);
 		scan_keys[i].sk_collation = leaf->index->rd_indcollation[i];
 	}
 	index_rescan(leaf->scan, scan_keys, nkeys, NULL, 0);
 }
 
 static void
-read_values(DayLog *log, Leaf *leaf, Datum *values, bool *nulls)
+read_values(Rows *rows, Leaf *leaf, Datum *values, bool *nulls)
 {
-	for (int i = 0; i < log->shape->ncolumns; i++)
+	for (int i = 0; i < rows->shape->ncolumns; i++)
 		values[i] = slot_getattr(leaf->row, leaf->attnos[i], &nulls[i]);
 }
 
 static bool
-next_row(DayLog *log, Leaf *leaf, ScanDirection direction, Datum *values, bool *nulls)
+next_row(Rows *rows, Leaf *leaf, ScanDirection direction, Datum *values, bool *nulls)
 {
 	if (!index_getnext_slot(leaf->scan, direction, leaf->row))
 		return false;
-	read_values(log, leaf, values, nulls);
+	read_values(rows, leaf, values, nulls);
 	return true;
 }
 
 /* Is this the row asked for?  Keys of logs are bigints. */
 static bool
-has_keys(const DayLog *log, Leaf *leaf, const Datum *keys)
+has_keys(const Rows *rows, Leaf *leaf, const Datum *keys)
 {
 	bool		isnull;
 
-	for (int i = 0; i < log->shape->nkeys; i++)
+	for (int i = 0; i < rows->shape->nkeys; i++)
 		if (DatumGetInt64(slot_getattr(leaf->row, leaf->key_attnos[i], &isnull)) != DatumGetInt64(keys[i]) || isnull)
 			return false;
 	return true;
@@ -298,24 +309,24 @@ has_keys(const DayLog *log, Leaf *leaf, const Datum *keys)
  * row the one that lies behind it, before the index is asked for the next.
  */
 static bool
-fetch_nearby(DayLog *log, Leaf *leaf, const Datum *keys)
+fetch_nearby(Rows *rows, Leaf *leaf, const Datum *keys)
 {
 	ItemPointerData next = leaf->last;
 
-	if (leaf->holds && has_keys(log, leaf, keys))
+	if (leaf->holds && has_keys(rows, leaf, keys))
 		return true;
 	leaf->holds = false;		/* whatever comes of this */
 	if (!leaf->in_a_row)
 		return false;
 	ItemPointerSetOffsetNumber(&next, ItemPointerGetOffsetNumber(&next) + 1);
-	return table_tuple_fetch_row_version(leaf->relation, &next, log->snapshot, leaf->row) &&
-		has_keys(log, leaf, keys);
+	return table_tuple_fetch_row_version(leaf->relation, &next, rows->snapshot, leaf->row) &&
+		has_keys(rows, leaf, keys);
 }
 
 static bool
-fetch_by_index(DayLog *log, Leaf *leaf, const Datum *keys)
+fetch_by_index(Rows *rows, Leaf *leaf, const Datum *keys)
 {
-	find_rows(log, leaf, keys);
+	find_rows(rows, leaf, keys);
 	return index_getnext_slot(leaf->scan, ForwardScanDirection, leaf->row);
 }
 
@@ -336,74 +347,74 @@ remember_place(Leaf *leaf)
 }
 
 static bool
-fetch_from(DayLog *log, Leaf *leaf, const Datum *keys, Datum *values, bool *nulls)
+fetch_from(Rows *rows, Leaf *leaf, const Datum *keys, Datum *values, bool *nulls)
 {
-	if (log->shape->plain)
+	if (rows->shape->plain)
 	{
-		find_rows(log, leaf, keys);
-		return next_row(log, leaf, ForwardScanDirection, values, nulls);
+		find_rows(rows, leaf, keys);
+		return next_row(rows, leaf, ForwardScanDirection, values, nulls);
 	}
-	if (!fetch_nearby(log, leaf, keys) && !fetch_by_index(log, leaf, keys))
+	if (!fetch_nearby(rows, leaf, keys) && !fetch_by_index(rows, leaf, keys))
 		return false;
 	remember_place(leaf);
-	read_values(log, leaf, values, nulls);
+	read_values(rows, leaf, values, nulls);
 	return true;
 }
 
 bool
-daylog_fetch(DayLog *log, int64 id, const Datum *keys, Datum *values, bool *nulls)
+rows_fetch(Rows *rows, int64 id, const Datum *keys, Datum *values, bool *nulls)
 {
-	if (fetch_from(log, find_leaf(log, notify_id_day(id)), keys, values, nulls))
+	if (fetch_from(rows, find_leaf(rows, notify_id_day(id)), keys, values, nulls))
 		return true;
-	return !log->shape->plain && fetch_from(log, find_leaf(log, DAY_DEFAULT), keys, values, nulls);
+	return !rows->shape->plain && fetch_from(rows, find_leaf(rows, DAY_DEFAULT), keys, values, nulls);
 }
 
 void
-daylog_seek(DayLog *log, const Datum *keys)
+rows_seek(Rows *rows, const Datum *keys)
 {
-	find_rows(log, find_leaf(log, DAY_DEFAULT), keys);
+	find_rows(rows, find_leaf(rows, DAY_DEFAULT), keys);
 }
 
 bool
-daylog_next(DayLog *log, Datum *values, bool *nulls)
+rows_next(Rows *rows, Datum *values, bool *nulls)
 {
-	return next_row(log, find_leaf(log, DAY_DEFAULT), ForwardScanDirection, values, nulls);
+	return next_row(rows, find_leaf(rows, DAY_DEFAULT), ForwardScanDirection, values, nulls);
 }
 
 bool
-daylog_last(DayLog *log, Datum *values, bool *nulls)
+rows_last(Rows *rows, Datum *values, bool *nulls)
 {
-	Leaf	   *leaf = find_leaf(log, DAY_DEFAULT);
+	Leaf	   *leaf = find_leaf(rows, DAY_DEFAULT);
 
-	find_rows(log, leaf, NULL);
-	return next_row(log, leaf, BackwardScanDirection, values, nulls);
+	find_rows(rows, leaf, NULL);
+	return next_row(rows, leaf, BackwardScanDirection, values, nulls);
 }
 
 /* Without a condition the whole index is read, to its first row that is there. */
 static bool
-any_in(DayLog *log, int64 day)
+any_in(Rows *rows, int64 day)
 {
-	Leaf	   *leaf = find_leaf(log, day);
+	Leaf	   *leaf = find_leaf(rows, day);
 
-	find_rows(log, leaf, NULL);
+	find_rows(rows, leaf, NULL);
 	return index_getnext_slot(leaf->scan, ForwardScanDirection, leaf->row);
 }
 
 bool
-daylog_any(DayLog *log, int64 from, int64 to)
+rows_any(Rows *rows, int64 from, int64 to)
 {
 	for (int64 day = notify_id_day(from); day <= notify_id_day(to); day++)
-		if (any_in(log, day))
+		if (any_in(rows, day))
 			return true;
-	return any_in(log, DAY_DEFAULT);
+	return any_in(rows, DAY_DEFAULT);
 }
 
 /* --------------------------------------------------------------- writing --- */
 
 static TupleTableSlot *
-next_slot(DayLog *log, Leaf *leaf)
+next_slot(Rows *rows, Leaf *leaf)
 {
-	MemoryContext caller = MemoryContextSwitchTo(log->cxt);
+	MemoryContext caller = MemoryContextSwitchTo(rows->cxt);
 
 	if (leaf->added == NULL)
 		leaf->added = palloc(ROWS_MOST * sizeof(TupleTableSlot *));
@@ -415,7 +426,7 @@ next_slot(DayLog *log, Leaf *leaf)
 
 /* Indexes as they are now; nothing of a row that was refused stays behind. */
 static void
-insert_rows(DayLog *log, Leaf *leaf)
+insert_rows(Rows *rows, Leaf *leaf)
 {
 	EState	   *estate = CreateExecutorState();
 	ResultRelInfo *target = makeNode(ResultRelInfo);
@@ -449,17 +460,17 @@ check_not_null(const Leaf *leaf, const TupleTableSlot *slot)
 
 /* values are copied. */
 void
-daylog_add(DayLog *log, int64 id, const Datum *values, const bool *nulls)
+rows_add(Rows *rows, int64 id, const Datum *values, const bool *nulls)
 {
-	Leaf	   *leaf = find_leaf(log, notify_id_day(id));
+	Leaf	   *leaf = find_leaf(rows, notify_id_day(id));
 	TupleTableSlot *slot;
 
 	if (leaf->nadded == ROWS_MOST)
-		insert_rows(log, leaf);
-	slot = next_slot(log, leaf);
+		insert_rows(rows, leaf);
+	slot = next_slot(rows, leaf);
 	ExecClearTuple(slot);
 	memset(slot->tts_isnull, true, slot->tts_tupleDescriptor->natts * sizeof(bool));
-	for (int i = 0; i < log->shape->ncolumns; i++)
+	for (int i = 0; i < rows->shape->ncolumns; i++)
 	{
 		slot->tts_values[leaf->attnos[i] - 1] = values[i];
 		slot->tts_isnull[leaf->attnos[i] - 1] = nulls[i];
@@ -470,29 +481,29 @@ daylog_add(DayLog *log, int64 id, const Datum *values, const bool *nulls)
 }
 
 void
-daylog_delete(DayLog *log)
+rows_delete(Rows *rows)
 {
-	Leaf	   *leaf = find_leaf(log, DAY_DEFAULT);
+	Leaf	   *leaf = find_leaf(rows, DAY_DEFAULT);
 	ItemPointerData tid = leaf->row->tts_tid;
 	TM_FailureData failure;
 
-	if (table_tuple_delete(leaf->relation, &tid, GetCurrentCommandId(true), log->snapshot,
+	if (table_tuple_delete(leaf->relation, &tid, GetCurrentCommandId(true), rows->snapshot,
 						   InvalidSnapshot, true, &failure, false) != TM_Ok)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("somebody else changed notify.%s", log->shape->name)));
+				 errmsg("somebody else changed notify.%s", rows->shape->name)));
 }
 
 void
-daylog_flush(DayLog *log)
+rows_flush(Rows *rows)
 {
 	ListCell   *cell;
 
-	foreach(cell, log->leaves)
+	foreach(cell, rows->leaves)
 	{
 		Leaf	   *leaf = lfirst(cell);
 
 		if (leaf->nadded > 0)
-			insert_rows(log, leaf);
+			insert_rows(rows, leaf);
 	}
 }
