@@ -19,6 +19,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
@@ -50,11 +51,18 @@ static const RowsShape ready_shape = {
 	"ready", 6, {"message", "seq", "lane", "attempts", "redriven", "pinned"}, 0, {NULL}, {InvalidOid}, true
 };
 
+static const RowsShape budget_shape = {
+	"budget", 1, {"id"}, 1, {"id"}, {F_INT4EQ}, true
+};
+
+static const RowsShape former_shape = {
+	"recipient_former", 1, {"former"}, 1, {"former"}, {F_TEXTEQ}, true
+};
+
 typedef struct Apply
 {
 	ArrayType  *people;
 	bool		budgeted;
-	bool		renamed;		/* somebody has another id than before */
 	Decisions  *decisions;
 	int64	   *ids;			/* of the messages to be */
 	TimestampTz now;
@@ -69,21 +77,20 @@ typedef struct Apply
 	TupleDesc	decision_type;
 } Apply;
 
-static void
-ask_about(Apply *apply)
+/* Is there any row in this table?  By its index on the column. */
+static bool
+is_any(const RowsShape *shape)
 {
-	static SPIPlanPtr plan = NULL;
+	Rows	   *rows = rows_open(shape, GetActiveSnapshot(), AccessShareLock);
+	Datum		value;
 	bool		isnull;
+	bool		any = rows_last(rows, &value, &isnull);
 
-	statement_plan(&plan, "SELECT EXISTS (SELECT FROM notify.budget), EXISTS (SELECT FROM notify.recipient_former)", 0, NULL);
-	if (SPI_execute_plan(plan, NULL, NULL, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
-		elog(ERROR, "could not ask about budgets");
-	apply->budgeted = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-	apply->renamed = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
-	SPI_freetuptable(SPI_tuptable);
+	rows_close(rows);
+	return any;
 }
 
-/* Who has another id since the event is still meant. */
+/* Who has another id since the event is still meant: by the snapshot in which the person will be looked up. */
 static ArrayType *
 people_now(ArrayType *people)
 {
@@ -93,7 +100,9 @@ people_now(ArrayType *people)
 	SPIPlanPtr	plan = statement_typed_plan(&kept, "SELECT notify._people_now($1)", 1, types);
 	bool		isnull;
 
-	return DatumGetArrayTypeP(statement_value(plan, values, NULL, &isnull));
+	if (SPI_execute_plan(plan, values, NULL, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
+		elog(ERROR, "notify._people_now() failed");
+	return DatumGetArrayTypeP(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 }
 
 static void
@@ -119,8 +128,7 @@ decide_within_budgets(ArrayType *people)
 	SPIPlanPtr	plan = statement_typed_plan(&kept, "SELECT * FROM notify.decide($1)", 1, types);
 	Decisions  *decisions = palloc0(sizeof(Decisions));
 
-	/* Not read-only: it must see what look_at_budgets() counted. */
-	if (SPI_execute_plan(plan, values, NULL, false, 0) != SPI_OK_SELECT ||
+	if (SPI_execute_plan(plan, values, NULL, true, 0) != SPI_OK_SELECT ||
 		SPI_tuptable->tupdesc->natts != D_COUNT)
 		elog(ERROR, "notify.decide() failed");
 	decisions->list = palloc_extended(Max(SPI_processed, 1) * sizeof(Decision), MCXT_ALLOC_HUGE);
@@ -268,18 +276,27 @@ write_all(Apply *apply)
 		reserve(apply);
 }
 
+/* All of a decision in one snapshot, which knows what look_at_budgets() counted. */
+static void
+decide_all(Apply *apply)
+{
+	PushActiveSnapshot(GetTransactionSnapshot());
+	if (is_any(&former_shape))
+		apply->people = people_now(apply->people);
+	apply->decisions = apply->budgeted ? decide_within_budgets(apply->people) : decide(apply->people);
+	PopActiveSnapshot();
+}
+
 Applied
 apply(ArrayType *people)
 {
 	Apply		apply = {people};
 	Applied		applied;
 
-	ask_about(&apply);
+	apply.budgeted = is_any(&budget_shape);
 	if (apply.budgeted)
 		look_at_budgets(ArrayGetNItems(ARR_NDIM(people), ARR_DIMS(people)));
-	if (apply.renamed)
-		apply.people = people_now(people);
-	apply.decisions = apply.budgeted ? decide_within_budgets(apply.people) : decide(apply.people);
+	decide_all(&apply);
 	write_all(&apply);
 	applied.planned = apply.decisions->n;
 	applied.readied = apply.nreadied;
