@@ -48,6 +48,7 @@ typedef struct Leaf
 	int64		day;
 	Relation	relation;
 	AttrNumber	attnos[ROWS_COLUMNS];
+	AttrNumber	most;			/* of these */
 	TupleTableSlot *row;
 	Relation	index;			/* these six for reading */
 	IndexScanDesc scan;
@@ -178,7 +179,10 @@ open_leaf(Rows *rows, int64 day)
 	leaf->relation = open_partition(rows, day);
 	leaf->row = table_slot_create(leaf->relation, NULL);
 	for (int i = 0; i < rows->shape->ncolumns; i++)
+	{
 		leaf->attnos[i] = column(leaf, rows->shape->columns[i]);
+		leaf->most = Max(leaf->most, leaf->attnos[i]);
+	}
 	return leaf;
 }
 
@@ -278,6 +282,7 @@ find_rows(Rows *rows, Leaf *leaf, const Datum *keys)
 static void
 read_values(Rows *rows, Leaf *leaf, Datum *values, bool *nulls)
 {
+	slot_getsomeattrs(leaf->row, leaf->most);	/* at once, not one by one */
 	for (int i = 0; i < rows->shape->ncolumns; i++)
 		values[i] = slot_getattr(leaf->row, leaf->attnos[i], &nulls[i]);
 }

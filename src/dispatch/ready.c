@@ -115,6 +115,7 @@ read_row(ReadyTable *ready, ReadyRow *row)
 {
 	bool		isnull;
 
+	slot_getallattrs(ready->slot);
 	row->tid = ready->slot->tts_tid;
 	row->message = DatumGetInt64(value(ready, R_MESSAGE, &isnull));
 	row->seq = DatumGetInt64(value(ready, R_SEQ, &isnull));
@@ -189,7 +190,6 @@ make_change(ReadyTable *ready, const ReadyRow *row)
 {
 	int			natts = ready->slot->tts_tupleDescriptor->natts;
 
-	slot_getallattrs(ready->slot);
 	ExecClearTuple(ready->changed);
 	memcpy(ready->changed->tts_values, ready->slot->tts_values, natts * sizeof(Datum));
 	memcpy(ready->changed->tts_isnull, ready->slot->tts_isnull, natts * sizeof(bool));
