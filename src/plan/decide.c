@@ -15,8 +15,6 @@
  */
 #include "postgres.h"
 
-#include <math.h>
-
 #include "access/htup_details.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
@@ -41,11 +39,11 @@
 #include "plan/decide.h"
 #include "plan/refusal.h"
 #include "plan/serving.h"
+#include "plan/words.h"
 #include "rows.h"
 #include "statement.h"
 
 PG_FUNCTION_INFO_V1(notify_decide);
-PG_FUNCTION_INFO_V1(notify_locale_chain);
 PG_FUNCTION_INFO_V1(notify_dedupe_key);
 PG_FUNCTION_INFO_V1(notify_event_cancel_key);
 
@@ -71,16 +69,6 @@ static const RowsShape address_shape = {
 	2, {"recipient", "channel"}, {F_TEXTEQ, F_TEXTEQ}, true
 };
 
-typedef enum TemplateColumn
-{
-	T_LOCALE, T_VARIANT, T_WEIGHT, T_VERSION, T_COUNT
-} TemplateColumn;
-
-static const RowsShape template_shape = {
-	"template", T_COUNT, {"locale", "variant", "weight", "version"},
-	2, {"name", "channel"}, {F_TEXTEQ, F_TEXTEQ}, true
-};
-
 typedef enum CategoryColumn
 {
 	K_CLASS, K_TTL, K_CHANNELS, K_COUNT
@@ -104,22 +92,6 @@ typedef struct Category
 	Datum		channels;
 	bool		has_channels;
 } Category;
-
-typedef struct Wording
-{
-	char	   *locale;			/* in lower case */
-	char	   *variant;
-	int			weight;
-	int64		version;
-} Wording;
-
-/* All words of a template for a channel. */
-typedef struct Words
-{
-	char	   *name;
-	char	   *channel;
-	List	   *wordings;
-} Words;
 
 /* A candidate, what it is decided by, and where it was in the array. */
 typedef struct Candidate
@@ -155,14 +127,13 @@ typedef struct Deciding
 	int			n;
 	Rows	   *recipients;
 	Rows	   *addresses;
-	Rows	   *templates;
 	Rows	   *categories;
 	Rows	   *keys;
+	Wordbook   *words;
 	Refusals   *refusals;
 	Cancels    *cancels;		/* NULL: there are none */
 	List	   *serving;		/* Serving; NIL: not read yet */
-	List	   *category_list;	/* these two: the latest found first */
-	List	   *words_list;
+	List	   *category_list;	/* the latest found first */
 	Decisions  *decisions;
 } Deciding;
 
@@ -179,28 +150,6 @@ static char *
 make_event_cancel_key(int64 event)
 {
 	return psprintf(EVENT_CANCEL_KEY INT64_FORMAT, event);
-}
-
-/* zh_Hans_CN: zh-hans-cn, zh-hans, zh, default (RFC 4647 lookup) */
-static List *
-locale_chain(const char *locale)
-{
-	List	   *chain = NIL;
-	char	   *part = locale ? str_tolower(locale, strlen(locale), DEFAULT_COLLATION_OID) : NULL;
-
-	for (char *c = part; c != NULL && *c; c++)
-		if (*c == '_')
-			*c = '-';
-	if (part != NULL && *part == '\0')
-		part = NULL;
-	while (part != NULL)
-	{
-		char	   *dash = strrchr(part, '-');
-
-		chain = lappend(chain, part);
-		part = dash ? pnstrdup(part, dash - part) : NULL;
-	}
-	return lappend(chain, "default");
 }
 
 /* -------------------------------------------------------------- candidates --- */
@@ -390,105 +339,6 @@ find_serving(Deciding *deciding, const char *channel)
 			return serving;
 	}
 	return NULL;
-}
-
-/* ------------------------------------------------------------------- words --- */
-
-static Words *
-read_words(Deciding *deciding, const char *name, const char *channel)
-{
-	Words	   *words = palloc0(sizeof(Words));
-	Datum		keys[] = {CStringGetTextDatum(name), CStringGetTextDatum(channel)};
-	Datum		values[T_COUNT];
-	bool		nulls[T_COUNT];
-
-	words->name = pstrdup(name);
-	words->channel = pstrdup(channel);
-	rows_seek(deciding->templates, keys);
-	while (rows_next(deciding->templates, values, nulls))
-	{
-		Wording    *wording = palloc(sizeof(Wording));
-		char	   *locale = TextDatumGetCString(values[T_LOCALE]);
-
-		wording->locale = str_tolower(locale, strlen(locale), DEFAULT_COLLATION_OID);
-		wording->variant = TextDatumGetCString(values[T_VARIANT]);
-		wording->weight = DatumGetInt32(values[T_WEIGHT]);
-		wording->version = DatumGetInt64(values[T_VERSION]);
-		if (wording->weight > 0)
-			words->wordings = lappend(words->wordings, wording);
-	}
-	return words;
-}
-
-static const Words *
-find_words(Deciding *deciding, const char *name, const char *channel)
-{
-	Words	   *words;
-	ListCell   *cell;
-
-	foreach(cell, deciding->words_list)
-	{
-		words = lfirst(cell);
-		if (strcmp(words->name, name) == 0 && strcmp(words->channel, channel) == 0)
-			return words;
-	}
-	words = read_words(deciding, name, channel);
-	deciding->words_list = lcons(words, deciding->words_list);
-	return words;
-}
-
-/* How soon a locale comes in the chain; its length when it does not. */
-static int
-place_in(List *chain, const char *locale)
-{
-	int			place = 0;
-	ListCell   *cell;
-
-	foreach(cell, chain)
-	{
-		if (strcmp(lfirst(cell), locale) == 0)
-			break;
-		place++;
-	}
-	return place;
-}
-
-/* Each variant draws a number for the person, the same each time; the lowest wins, a share of them by weight. */
-static double
-draw(const Words *words, const Wording *wording, const char *recipient)
-{
-	text	   *ticket = cstring_to_text(psprintf("%s/%s/%s", recipient, words->name, wording->variant));
-	int64		hash = DatumGetInt64(DirectFunctionCall2Coll(hashtextextended, DEFAULT_COLLATION_OID,
-															 PointerGetDatum(ticket), Int64GetDatum(0)));
-
-	return -log(((hash & 0x7fffffff) + 1) / 2147483649.0) / wording->weight;
-}
-
-/* The version of the words for this person; 0 when there are none. */
-static int64
-choose_words(Deciding *deciding, const Candidate *candidate, const char *channel)
-{
-	const Words *words;
-	const Wording *best = NULL;
-	int			best_place = list_length(candidate->chain);
-	ListCell   *cell;
-
-	if (candidate->nulls[C_TEMPLATE])
-		return 0;
-	words = find_words(deciding, string(candidate, C_TEMPLATE), channel);
-	foreach(cell, words->wordings)
-	{
-		const Wording *wording = lfirst(cell);
-		int			place = place_in(candidate->chain, wording->locale);
-
-		if (place > best_place || place == list_length(candidate->chain))
-			continue;
-		if (place < best_place ||
-			draw(words, wording, candidate->recipient) < draw(words, best, candidate->recipient))
-			best = wording;
-		best_place = place;
-	}
-	return best ? best->version : 0;
 }
 
 /* ---------------------------------------------------------------- addresses --- */
@@ -762,8 +612,9 @@ decide_channel(Deciding *deciding, const Candidate *candidate, const char *chann
 	verdict.serving = channel ? find_serving(deciding, channel) : NULL;
 	if (channel != NULL && !is_inbox)
 		find_address(deciding, candidate, &verdict);
-	if (channel != NULL)
-		verdict.version = choose_words(deciding, candidate, channel);
+	if (channel != NULL && !candidate->nulls[C_TEMPLATE])
+		verdict.version = choose_words(deciding->words, candidate->chain, string(candidate, C_TEMPLATE), channel,
+									   candidate->recipient);
 	verdict.why = obstacle(deciding, candidate, &verdict, is_inbox);
 	add_decision(deciding, candidate, &verdict);
 }
@@ -852,9 +703,9 @@ begin(Deciding *deciding, Snapshot snapshot)
 	deciding->snapshot = snapshot;
 	deciding->recipients = rows_open(&recipient_shape, snapshot, AccessShareLock);
 	deciding->addresses = rows_open(&address_shape, snapshot, AccessShareLock);
-	deciding->templates = rows_open(&template_shape, snapshot, AccessShareLock);
 	deciding->categories = rows_open(&category_shape, snapshot, AccessShareLock);
 	deciding->keys = rows_open(&idempotency_shape, snapshot, AccessShareLock);
+	deciding->words = wordbook_open(snapshot);
 	deciding->refusals = refusals_open(snapshot);
 	deciding->decisions = palloc0(sizeof(Decisions));
 	deciding->decisions->room = Max(deciding->n, 8);
@@ -866,9 +717,9 @@ end(Deciding *deciding)
 {
 	rows_close(deciding->recipients);
 	rows_close(deciding->addresses);
-	rows_close(deciding->templates);
 	rows_close(deciding->categories);
 	rows_close(deciding->keys);
+	wordbook_close(deciding->words);
 	refusals_close(deciding->refusals);
 }
 
@@ -910,20 +761,6 @@ notify_decide(PG_FUNCTION_ARGS)
 		tuplestore_putvalues(result->setResult, result->setDesc, decisions->list[i].values, decisions->list[i].nulls);
 	SPI_finish();
 	return (Datum) 0;
-}
-
-/* _locale_chain(locale) */
-Datum
-notify_locale_chain(PG_FUNCTION_ARGS)
-{
-	List	   *chain = locale_chain(PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0)));
-	Datum	   *texts = palloc(list_length(chain) * sizeof(Datum));
-	int			n = 0;
-	ListCell   *cell;
-
-	foreach(cell, chain)
-		texts[n++] = CStringGetTextDatum(lfirst(cell));
-	PG_RETURN_ARRAYTYPE_P(construct_array(texts, n, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
 /* _dedupe_key(rule_id, recipient, dedupe_key) */
