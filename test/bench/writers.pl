@@ -3,13 +3,15 @@
 # pgbench, two clients, half of its transactions change an order's status (a
 # message each), half change what no rule wants. In turn: with the workers
 # stopped (SIGSTOP, while they are idle), and while a backlog of promotions drains
-# as fast as it goes. Then what a commit costs: the same single-row change, with
+# as fast as it goes; and beside two loops that do nothing, as nice as can be, which
+# says what the machine itself makes of cores that are busy. Then what a commit costs: the same single-row change, with
 # capture and with NOTIFY instead, four clients.
 
 use strict;
 use warnings;
 use IPC::Run;
 use NotifyBench;
+use POSIX ();
 use PostgreSQL::Test::Utils;
 
 my $seconds = size(10, 1);
@@ -75,12 +77,29 @@ sub make_backlog
 	return wait_sql($node, 'SELECT unplanned = 0 FROM notify.status()');
 }
 
-my (@stopped, @draining, @rates);
+# The same beside a loop for each of two cores, for what nobody else wants.
+sub beside_loops
+{
+	my @loops = map {
+		my $pid = fork() // die "fork: $!";
+		if ($pid == 0) { POSIX::nice(19); 1 while 1; }
+		$pid
+	} 1 .. 2;
+	my $result = eval { stopped(sub { tps(2, 'matched', 'unmatched') }) };
+	my $error = $@;
+	kill 'KILL', @loops;
+	waitpid $_, 0 for @loops;
+	die $error if $error;
+	return $result;
+}
+
+my (@stopped, @draining, @rates, @looping);
 my $short = 0;
 tps(2, 'matched', 'unmatched');
 for (1 .. $rounds)
 {
 	push @stopped, stopped(sub { tps(2, 'matched', 'unmatched') });
+	push @looping, beside_loops();
 	make_backlog();
 	my $before = $sink->stat->{requests};
 	release($node);
@@ -91,6 +110,7 @@ for (1 .. $rounds)
 }
 result('transactions while draining / with the workers stopped', unit => 'tx/s',
 	ours => \@draining, theirs => \@stopped, least => 0.8);
+result('transactions beside two idle loops, workers stopped / without them', unit => 'tx/s', ours => \@looping, theirs => \@stopped);
 result('messages meanwhile', unit => 'msg/s', ours => \@rates);
 remark("the backlog was too short in $short of $rounds rounds") if $short;
 
