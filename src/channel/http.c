@@ -580,16 +580,22 @@ write_request(Transfer *transfer, const Letter *letter, Request *request)
 		auth_sign(auth, &subject);
 }
 
+/* The one or the other: newer libcurl forgets the text when it is given a parsed one, or none. */
+static void
+put_url(Transfer *transfer, const char *url, CURLU *parsed)
+{
+	easy_set(transfer, CURLOPT_CURLU, parsed);
+	if (parsed == NULL)
+		easy_set(transfer, CURLOPT_URL, url);
+}
+
 static void
 put_on_handle(Transfer *transfer, const Request *request)
 {
 	HttpConfig *config = transfer->provider->config;
 
 	if (transfer->url == NULL || transfer->url != request->url)
-	{
-		easy_set(transfer, CURLOPT_URL, request->url);
-		easy_set(transfer, CURLOPT_CURLU, request->url == config->url ? config->parsed : NULL);
-	}
+		put_url(transfer, request->url, request->url == config->url ? config->parsed : NULL);
 	transfer->url = request->url == config->url ? config->url : NULL;
 	transfer->body = request->body;
 	transfer->length = request->length;
