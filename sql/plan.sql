@@ -1,9 +1,9 @@
 /*
  * plan.sql
- *		The planner's steps: which events are next, what they ask for, and
- *		writing what decide() says. One planner per database runs them, each
- *		call in a transaction of its own; a lock on notify.mark makes a
- *		second caller wait.
+ *		The planner's tables, and what its steps rarely need: the backlog, what
+ *		rules ask, promotion, what cannot be planned. A step itself is in C
+ *		(src/plan/step.c). One planner per database takes them, each in a
+ *		transaction of its own; a lock on notify.mark makes a second caller wait.
  *
  * The cursor is a snapshot, as in PgQ. Everything visible in cursor.snap is
  * planned or is in the backlog. A batch is what became visible between snap

@@ -2,7 +2,7 @@
  * planner.c
  *		The worker that turns events into messages; one per database.
  *
- * The work itself is notify._plan() in sql/plan.sql, one transaction a call.
+ * The work itself is notify._plan() (src/plan/step.c), one transaction a call.
  * This file says when: at a writer's commit (latch), when the next schedule
  * falls due, and every poll_interval in any case; again at once while there is
  * more.  Once a minute notify._maintain() makes and drops partitions,

@@ -169,6 +169,7 @@ my %presets = (
 		cases => [ status_alone(),
 			[ 'missing', [ 404, '' ], 'permanent_recipient', 404 ],
 			[ 'gone', [ 410, '' ], 'permanent_recipient', 410 ],
+			[ 'unsigned', [ 401, '' ], 'auth', 401 ],
 			[ 'vapid', [ 403, '' ], 'auth', 403 ],
 			[ 'large', [ 413, '' ], 'permanent_message', 413 ] ] },
 	slack => { channel => 'chat', secrets => { slack => 'xoxb-slack-1234567890' },
