@@ -15,11 +15,6 @@
  * slot, so that status shows what the log shows, even for a connection that
  * was refused.
  *
- * Nice.  A planner and a dispatcher run notify_pg.nice below the server, so that
- * on a machine that has too little CPU the application's sessions come first.
- * The system lets a process become nicer only: for the other way it ends and the
- * launcher starts a new one.
- *
  * Settings.  ALTER DATABASE SET and ALTER ROLE SET reach a worker too; what a
  * worker depends on is set with PGC_S_OVERRIDE, which they and a reload
  * cannot pass.
@@ -27,7 +22,6 @@
 #include "postgres.h"
 
 #include <signal.h>
-#include <sys/resource.h>
 #include <time.h>
 
 #include "access/xact.h"
@@ -41,6 +35,7 @@
 
 #include "compat.h"
 #include "guc.h"
+#include "process/nice.h"
 #include "process/release.h"
 #include "process/worker.h"
 
@@ -52,8 +47,7 @@ static volatile sig_atomic_t stop_requested = false;
 static volatile sig_atomic_t statement_running = false;
 static WorkerPatience patience = WORKER_IMPATIENT;
 static timer_t insist;			/* sends SIGUSR2 when patience ends */
-static int	server_nice = 0;
-static bool nice_wanted = false;
+static bool connected = false;
 static emit_log_hook_type previous_log_hook = NULL;
 
 typedef struct PinnedSetting
@@ -180,25 +174,24 @@ worker_order(Datum main_arg, WorkerOrder *order)
 		proc_exit(0);
 }
 
+/* A worker whose nice value must fall ends; the launcher starts another. */
 static void
-obey_nice(void)
+stand_back(void)
 {
-	int			nice = Min(server_nice + notify_nice, 19);
-
-	if (getpriority(PRIO_PROCESS, 0) != nice && setpriority(PRIO_PROCESS, 0, nice) != 0)
+	if (!nice_obey())
 		stop_requested = true;
 }
 
 void
 worker_connect(const WorkerOrder *order, WorkerPatience how)
 {
-	server_nice = getpriority(PRIO_PROCESS, 0);
-	nice_wanted = true;
-	obey_nice();
+	nice_start();
+	stand_back();
 	BackgroundWorkerInitializeConnectionByOid(order->database, order->role, 0);
 	for (int i = 0; i < lengthof(pinned); i++)
 		worker_pin(pinned[i].name, pinned[i].value);
 	worker_handle_signals(how);
+	connected = true;
 	slot_report_extension(worker_slot, EXTENSION_PRESENT);
 	pgstat_report_activity(STATE_IDLE, NULL);
 }
@@ -213,13 +206,16 @@ worker_stopping(void)
 bool
 worker_reload(void)
 {
-	if (!ConfigReloadPending)
-		return false;
-	ConfigReloadPending = false;
-	ProcessConfigFile(PGC_SIGHUP);
-	if (nice_wanted)
-		obey_nice();
-	return true;
+	bool		pending = ConfigReloadPending;
+
+	if (pending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+	if (connected)
+		stand_back();
+	return pending;
 }
 
 static void

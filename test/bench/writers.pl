@@ -2,16 +2,15 @@
 #
 # pgbench, two clients, half of its transactions change an order's status (a
 # message each), half change what no rule wants. In turn: with the workers
-# stopped (SIGSTOP, while they are idle), and while a backlog of promotions drains
-# as fast as it goes; and beside two loops that do nothing, as nice as can be, which
-# says what the machine itself makes of cores that are busy. Then what a commit costs: the same single-row change, with
-# capture and with NOTIFY instead, four clients.
+# stopped (SIGSTOP, while they are idle), while a backlog of promotions drains as
+# fast as it goes, and the same with notify_pg.nice = 0, the setting that trades
+# the one for the other. Then what a commit costs: the same single-row change,
+# with capture and with NOTIFY instead, four clients.
 
 use strict;
 use warnings;
 use IPC::Run;
 use NotifyBench;
-use POSIX ();
 use PostgreSQL::Test::Utils;
 
 my $seconds = size(10, 1);
@@ -70,49 +69,62 @@ my $k = 0;
 sub make_backlog
 {
 	sql($node, "SELECT notify.hold('benchmark')");
-	my $wanted = int($backlog / $rounds);
+	my $wanted = int($backlog / $rounds / 2);
 	sql($node, "SELECT count(notify.emit('news', 'c' || k % 1000, jsonb_build_object('k', k)))
 		FROM generate_series(@{[$k + 1]}, @{[$k + $wanted]}) AS k");
 	$k += $wanted;
 	return wait_sql($node, 'SELECT unplanned = 0 FROM notify.status()');
 }
 
-# The same beside a loop for each of two cores, for what nobody else wants.
-sub beside_loops
+# Sets notify_pg.nice; workers that have to become less nice are new ones then.
+sub nice
 {
-	my @loops = map {
-		my $pid = fork() // die "fork: $!";
-		if ($pid == 0) { POSIX::nice(19); 1 while 1; }
-		$pid
-	} 1 .. 2;
-	my $result = eval { stopped(sub { tps(2, 'matched', 'unmatched') }) };
-	my $error = $@;
-	kill 'KILL', @loops;
-	waitpid $_, 0 for @loops;
-	die $error if $error;
-	return $result;
+	my ($nice) = @_;
+	my @before = map { workers($node, $_) } qw(planner dispatcher);
+	sql($node, "ALTER SYSTEM SET notify_pg.nice = $nice");
+	sql($node, 'SELECT pg_reload_conf()');
+	return if $nice > 0;
+	return wait_sql($node, 'SELECT count(*) = 2 FROM pg_stat_activity WHERE backend_type ~ \'^notify_pg (planner|dispatcher)\''
+		. " AND pid <> ALL ('{@{[join ',', @before]}}')");
 }
 
-my (@stopped, @draining, @rates, @looping);
+# Transactions and messages a second while the backlog drains.
 my $short = 0;
+
+sub draining
+{
+	make_backlog();
+	my $before = $sink->stat->{requests};
+	release($node);
+	my $tps = tps(2, 'matched', 'unmatched');
+	my $rate = ($sink->stat->{requests} - $before) / $seconds;
+	$short++ if sql($node, 'SELECT NOT EXISTS (SELECT FROM notify.ready WHERE lane % 4 = 3)') eq 't';
+	wait_sql($node, DRAINED);
+	return ($tps, $rate);
+}
+
+my (@stopped, @draining, @rates, @equal, @equal_rates);
 tps(2, 'matched', 'unmatched');
 for (1 .. $rounds)
 {
 	push @stopped, stopped(sub { tps(2, 'matched', 'unmatched') });
-	push @looping, beside_loops();
-	make_backlog();
-	my $before = $sink->stat->{requests};
-	release($node);
-	push @draining, tps(2, 'matched', 'unmatched');
-	push @rates, ($sink->stat->{requests} - $before) / $seconds;
-	$short++ if sql($node, 'SELECT NOT EXISTS (SELECT FROM notify.ready WHERE lane % 4 = 3)') eq 't';
-	wait_sql($node, DRAINED);
+	my ($tps, $rate) = draining();
+	push @draining, $tps;
+	push @rates, $rate;
+	nice(0);
+	($tps, $rate) = draining();
+	push @equal, $tps;
+	push @equal_rates, $rate;
+	nice(20);
 }
 result('transactions while draining / with the workers stopped', unit => 'tx/s',
 	ours => \@draining, theirs => \@stopped, least => 0.8);
-result('transactions beside two idle loops, workers stopped / without them', unit => 'tx/s', ours => \@looping, theirs => \@stopped);
-result('messages meanwhile', unit => 'msg/s', ours => \@rates);
-remark("the backlog was too short in $short of $rounds rounds") if $short;
+result('transactions while draining, notify_pg.nice = 0 / with the workers stopped', unit => 'tx/s',
+	ours => \@equal, theirs => \@stopped);
+result('messages meanwhile / with notify_pg.nice = 0', unit => 'msg/s', ours => \@rates, theirs => \@equal_rates);
+my $groups = '/proc/sys/kernel/sched_autogroup_enabled';
+remark("kernel.sched_autogroup_enabled = 1: see docs/operations.md, What the CPU is for") if -e $groups && slurp_file($groups) == 1;
+remark("the backlog was too short in $short of @{[2 * $rounds]} measurements") if $short;
 
 my (@bare, @notify, @captured);
 for (1 .. $rounds)

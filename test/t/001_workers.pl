@@ -3,7 +3,9 @@
 
 use strict;
 use warnings;
+use List::Util qw(min);
 use NotifyTest;
+use POSIX ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -197,20 +199,41 @@ isnt($status, 0, 'nor the extension');
 is(worker('dispatcher', 'pid'), $dispatcher, 'and the workers did not notice');
 
 #
-# Nice: workers stand back, by as much as they are told, both ways.
+# Nice: workers stand back, by as much as they are told, both ways; at 20 as the
+# idle class does; in their autogroup, where there are such; with the longest
+# slice, where the system lets them choose (Linux 6.12). The idle class knows
+# neither nice values nor slices.
 #
-sub niceness
+my $getattr = { x86_64 => 315, aarch64 => 275 }->{ (POSIX::uname())[4] };
+
+sub slice_of
 {
 	my ($pid) = @_;
-	return $pid =~ /^\d+$/ && -e "/proc/$pid/stat" ? (split ' ', slurp_file("/proc/$pid/stat") =~ s/^.*\) //sr)[16] : undef;
+	my $attr = "\0" x 48;
+	return 0 unless defined $getattr && syscall($getattr, 0 + $pid, $attr, 48, 0) == 0;
+	return (unpack 'LLQlLQQQ', $attr)[5];
 }
 
-my $server_nice = niceness((split /\n/, slurp_file($node->data_dir . '/postmaster.pid'))[0]);
-for my $nice (10, 15, 0, 19)
+# Class, nice value, slice, and the group's nice value; of a process that is gone: nothing.
+sub stands
 {
-	$node->safe_psql('postgres', "ALTER SYSTEM SET notify_pg.nice = $nice; SELECT pg_reload_conf()") if $nice != 10;
-	my $wanted = $server_nice + $nice < 19 ? $server_nice + $nice : 19;
-	ok(wait_until("nice $nice", sub { 2 == grep { (niceness(worker($_, 'pid')) // -1) == $wanted } qw(planner dispatcher) }),
+	my ($pid) = @_;
+	return eval {
+		my @stat = split ' ', slurp_file("/proc/$pid/stat") =~ s/^.*\) //sr;
+		my $group = -e "/proc/$pid/autogroup" ? slurp_file("/proc/$pid/autogroup") : '';
+		join ' ', $stat[38], $stat[38] == 5 ? () : ($stat[16], slice_of($pid)), $group =~ /nice (-?\d+)/;
+	} // '';
+}
+
+my $postmaster = (split /\n/, slurp_file($node->data_dir . '/postmaster.pid'))[0];
+my ($server_class, $server_nice, $server_slice, $group) = split ' ', stands($postmaster);
+for my $nice (10, 20, 15, 0, 19, 20)
+{
+	$node->safe_psql('postgres', "ALTER SYSTEM SET notify_pg.nice = $nice; SELECT pg_reload_conf()");
+	my @share = $nice == 20 ? 5 : ($server_class, min($server_nice + $nice, 19),
+		$server_slice && $nice ? 100_000_000 : $server_slice);
+	my $wanted = join ' ', @share, defined $group ? min($nice, 19) : ();
+	ok(wait_until("nice $nice", sub { 2 == grep { stands(worker($_, 'pid')) eq $wanted } qw(planner dispatcher) }),
 		"planner and dispatcher are $nice nicer than the server");
 }
 $node->safe_psql('postgres', 'ALTER SYSTEM RESET notify_pg.nice; SELECT pg_reload_conf()');
