@@ -81,7 +81,7 @@ static const IntegerSetting integers[] = {
 	&notify_lease, 60, 5, 24 * 60 * 60, PGC_SIGHUP, GUC_UNIT_S},
 	{"notify_pg.nice",
 		"Sets how far planners and dispatchers stand back when there is too little CPU for everyone.",
-		"Added to the nice value of the server. 0: they are equal to the sessions of the application; 20: they get what those leave (SCHED_IDLE).",
+		"Added to the nice value of the server. 0: they are equal to the sessions of the application; 20: they run when nobody else wants to (SCHED_IDLE), and urgent messages wait as long.",
 	&notify_nice, 10, 0, 20, PGC_SIGHUP, 0},
 	{"notify_pg.breaker_pause",
 		"Sets how long a provider that fails is left alone before it is tried again.",

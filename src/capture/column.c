@@ -25,6 +25,7 @@
 #include "utils/numeric.h"
 
 #include "capture/column.h"
+#include "splice.h"
 
 #define NUMBER_SIZE 16 /* jsonb bytes of a fixed-length value, roughly */
 
@@ -184,27 +185,6 @@ set_float(JsonbValue *result, Column *column, Datum value)
 															   Int32GetDatum(-1))));
 }
 
-/* A jsonb inside a jsonb: its tree, or its scalar. */
-static void
-set_jsonb(JsonbValue *result, Jsonb *value)
-{
-	JsonbParseState	  *state = NULL;
-	JsonbValue		  *tree = NULL;
-	JsonbIterator	  *iterator;
-	JsonbIteratorToken token;
-	JsonbValue		   item;
-
-	if (JB_ROOT_IS_SCALAR(value))
-	{
-		(void) JsonbExtractScalar(&value->root, result);
-		return;
-	}
-	iterator = JsonbIteratorInit(&value->root);
-	while ((token = JsonbIteratorNext(&iterator, &item, false)) != WJB_DONE)
-		tree = pushJsonbValue(&state, token, token < WJB_BEGIN_ARRAY ? &item : NULL);
-	*result = *tree;
-}
-
 void
 column_to_jsonb(Column *column, Datum value, bool isnull, JsonbValue *result)
 {
@@ -246,14 +226,14 @@ column_to_jsonb(Column *column, Datum value, bool isnull, JsonbValue *result)
 			set_string(result, cstring, strlen(cstring));
 			break;
 		case COLUMN_JSONB:
-			set_jsonb(result, DatumGetJsonbP(value));
+			splice_whole(DatumGetJsonbP(value), result);
 			break;
 		case COLUMN_OUTPUT:
 			cstring = column_to_text(column, value);
 			set_string(result, cstring, strlen(cstring));
 			break;
 		case COLUMN_TO_JSONB:
-			set_jsonb(result, DatumGetJsonbP(FunctionCall1(&column->to_jsonb, value)));
+			splice_whole(DatumGetJsonbP(FunctionCall1(&column->to_jsonb, value)), result);
 			break;
 	}
 }

@@ -26,6 +26,7 @@
 #include "capture/payload.h"
 #include "capture/virtual.h"
 #include "guc.h"
+#include "splice.h"
 
 /* A jsonb string or object cannot be longer, whatever the setting says. */
 #define IMAGE_MAX_SIZE ((Size) 200 * 1024 * 1024)
@@ -65,8 +66,7 @@ typedef struct Build
 	TupleTableSlot *row;
 	TupleTableSlot *other; /* leave out columns that are the same here */
 	bool			keys_only;
-	JsonbPair	   *pairs;
-	int				count;
+	Splice			image;
 	Field		   *field; /* for write_one */
 	Jsonb		   *result;
 	char		   *key;
@@ -298,18 +298,15 @@ static void
 write_field(Build *build, Field *field)
 {
 	Column	  *column = &field->column;
-	JsonbPair *pair = &build->pairs[build->count];
+	JsonbValue json;
 	bool	   isnull;
 	Datum	   value;
 
 	if (is_left_out(build, field))
 		return;
 	value = value_of(build->payload, field, build->row, &isnull);
-	column_to_jsonb(column, value, isnull, &pair->value);
-	pair->key.type = jbvString;
-	pair->key.val.string.val = column->name;
-	pair->key.val.string.len = column->name_length;
-	pair->order = build->count++;
+	column_to_jsonb(column, value, isnull, &json);
+	splice_value(&build->image, column->name, column->name_length, &json);
 }
 
 static void
@@ -323,13 +320,9 @@ write_one(void *arg)
 static void
 finish_object(void *arg)
 {
-	Build	  *build = arg;
-	JsonbValue object;
+	Build *build = arg;
 
-	object.type = jbvObject;
-	object.val.object.nPairs = build->count;
-	object.val.object.pairs = build->pairs;
-	build->result = JsonbValueToJsonb(&object);
+	build->result = splice_end(&build->image);
 }
 
 static void
@@ -338,7 +331,7 @@ write_object(void *arg)
 	Build *build = arg;
 	int	   i;
 
-	build->count = 0;
+	build->image.count = 0;
 	for (i = 0; i < build->payload->count; i++)
 		write_field(build, &build->payload->fields[i]);
 	finish_object(build);
@@ -350,7 +343,7 @@ write_what_can_be(Build *build)
 {
 	int i;
 
-	build->count = 0;
+	build->image.count = 0;
 	for (i = 0; i < build->payload->count; i++)
 	{
 		build->field = &build->payload->fields[i];
@@ -358,7 +351,7 @@ write_what_can_be(Build *build)
 	}
 	if (attempt(finish_object, build) != NULL)
 	{
-		build->count = 0;
+		build->image.count = 0;
 		finish_object(build);
 	}
 }
@@ -438,7 +431,6 @@ build_image(Build *build)
 {
 	bool complete;
 
-	build->pairs = palloc(Max(build->payload->count, 1) * sizeof(JsonbPair));
 	build->keys_only |= build->payload->incomplete || image_size(build) > size_limit();
 	complete = write_image(build);
 	if (!build->keys_only && VARSIZE(build->result) > size_limit())

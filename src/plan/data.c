@@ -23,7 +23,7 @@
 
 #include "capture/id.h"
 #include "plan/data.h"
-#include "plan/splice.h"
+#include "splice.h"
 
 PG_FUNCTION_INFO_V1(notify_data);
 PG_FUNCTION_INFO_V1(notify_event_meta);

@@ -14,6 +14,7 @@ use warnings;
 use IPC::Run;
 use List::Util qw(max);
 use NotifyBench;
+use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time sleep);
 
@@ -27,6 +28,7 @@ my $sink = sink();
 shop($node, $sink->url, rows => ($quiet + $held + 60) * $rate);
 
 my $next = 0;    # chunk of orders
+my $stamps = PostgreSQL::Test::Utils::tempdir() . '/stamps';    # a pipe nobody reads would stop the client
 
 # Changes orders for that long; every second what claims, settlements and plans
 # took since the last, and how many messages arrived.
@@ -34,10 +36,10 @@ sub run_for
 {
 	my ($seconds) = @_;
 	my $chunks = $seconds * $rate / $each;
-	my ($in, $out, $err) = ('', '', '');
+	my ($in, $err) = ('', '');
 	my $load = IPC::Run::start([ tool('commit'), $node->connstr('postgres'), $next, $chunks, 1e6 * $each / $rate,
 			"UPDATE orders SET status = 'sent', changed_at = now() WHERE id BETWEEN \$1::bigint * $each + 1 AND (\$1::bigint + 1) * $each" ],
-		'<', \$in, '>', \$out, '2>', \$err);
+		'<', \$in, '>', $stamps, '2>', \$err);
 	$next += $chunks;
 	my ($begun, @samples) = (time);
 	my ($before, $arrived) = (counts(), $sink->stat->{requests});
@@ -96,14 +98,14 @@ my $day = 40;
 sub slowest
 {
 	my ($meanwhile) = @_;
-	my ($in, $out, $err) = ('', '', '');
+	my ($in, $err) = ('', '');
 	my $load = IPC::Run::start([ tool('commit'), $node->connstr('postgres'), 1, 200 * $seconds, 5000,
 			"UPDATE orders SET status = CASE status WHEN 'paid' THEN 'sent' ELSE 'paid' END WHERE id = \$1::bigint" ],
-		'<', \$in, '>', \$out, '2>', \$err);
+		'<', \$in, '>', $stamps, '2>', \$err);
 	my $begun = time;
 	$meanwhile->() while time < $begun + $seconds - 0.5;
 	$load->finish or die "commit: $err";
-	return max(map { my (undef, undef, $returned, $started) = split ' '; ($returned - $started) / 1e6 } split /\n/, $out);
+	return max(map { my (undef, undef, $returned, $started) = split ' '; ($returned - $started) / 1e6 } split /\n/, slurp_file($stamps));
 }
 
 # A day of each log, long past: made, filled, dropped.

@@ -9,11 +9,12 @@
  * take them apart and put them together again, for ten times the price.
  *
  * The pairs are kept in jsonb's order of keys: by length, then by bytes.  What
- * is added is in that order too, so adding is merging.
+ * is added is in that order too, so adding is merging; whoever adds one pair after
+ * the other in that order only appends.
  */
 #include "postgres.h"
 
-#include "plan/splice.h"
+#include "splice.h"
 
 typedef struct SplicePair
 {
@@ -36,7 +37,8 @@ compare_keys(const SplicePair *a, const SplicePair *b)
 static void
 merge(Splice *splice, const SplicePair *added, int nadded)
 {
-	SplicePair *merged = palloc((splice->count + nadded + 1) * sizeof(SplicePair));
+	int			room = splice->count + nadded + 1;
+	SplicePair *merged = palloc(room * sizeof(SplicePair));
 	const SplicePair *old = splice->pairs;
 	const SplicePair *old_end = old + splice->count;
 	const SplicePair *new = added;
@@ -57,38 +59,99 @@ merge(Splice *splice, const SplicePair *added, int nadded)
 		pfree(splice->pairs);
 	splice->pairs = merged;
 	splice->count = count;
+	splice->room = room;
 }
 
 static void
-add(Splice *splice, const char *key, JEntry type, const void *data, Size length)
+append(Splice *splice, const SplicePair *pair)
 {
-	SplicePair	pair = {key, data, strlen(key), length, type};
+	if (splice->room == 0)
+		splice->pairs = palloc((splice->room = 16) * sizeof(SplicePair));
+	else if (splice->count == splice->room)
+		splice->pairs = repalloc(splice->pairs, (splice->room *= 2) * sizeof(SplicePair));
+	splice->pairs[splice->count++] = *pair;
+}
 
-	merge(splice, &pair, 1);
+static void
+add(Splice *splice, const SplicePair *pair)
+{
+	if (splice->count == 0 || compare_keys(&splice->pairs[splice->count - 1], pair) < 0)
+		append(splice, pair);
+	else
+		merge(splice, pair, 1);
+}
+
+void
+splice_value(Splice *splice, const char *key, int key_length, const JsonbValue *value)
+{
+	SplicePair	pair = {key, NULL, key_length, 0, JENTRY_ISNULL};
+
+	switch (value->type)
+	{
+		case jbvNull:
+			break;
+		case jbvString:
+			pair.type = JENTRY_ISSTRING;
+			pair.data = value->val.string.val;
+			pair.length = value->val.string.len;
+			break;
+		case jbvNumeric:
+			pair.type = JENTRY_ISNUMERIC;
+			pair.data = (const char *) value->val.numeric;
+			pair.length = VARSIZE_ANY(value->val.numeric);
+			break;
+		case jbvBool:
+			pair.type = value->val.boolean ? JENTRY_ISBOOL_TRUE : JENTRY_ISBOOL_FALSE;
+			break;
+		case jbvBinary:
+			pair.type = JENTRY_ISCONTAINER;
+			pair.data = (const char *) value->val.binary.data;
+			pair.length = value->val.binary.len;
+			break;
+		default:
+			elog(ERROR, "unexpected jsonb value type: %d", (int) value->type);
+	}
+	add(splice, &pair);
+}
+
+/* A scalar stands in an array of its own. */
+void
+splice_whole(const Jsonb *document, JsonbValue *value)
+{
+	JsonbContainer *root = unconstify(JsonbContainer *, &document->root);
+
+	if (JsonContainerIsScalar(root))
+	{
+		(void) JsonbExtractScalar(root, value);
+		return;
+	}
+	value->type = jbvBinary;
+	value->val.binary.data = root;
+	value->val.binary.len = VARSIZE(document) - VARHDRSZ;
 }
 
 void
 splice_text(Splice *splice, const char *key, const char *text)
 {
+	JsonbValue	value = {jbvNull};
+
 	if (text)
-		add(splice, key, JENTRY_ISSTRING, text, strlen(text));
-	else
-		add(splice, key, JENTRY_ISNULL, NULL, 0);
+	{
+		value.type = jbvString;
+		value.val.string.val = unconstify(char *, text);
+		value.val.string.len = strlen(text);
+	}
+	splice_value(splice, key, strlen(key), &value);
 }
 
-/* A scalar stands in an array of its own, first and so without zeros before it. */
 void
 splice_document(Splice *splice, const char *key, const Jsonb *document)
 {
-	const JsonbContainer *root = document ? &document->root : NULL;
+	JsonbValue	value = {jbvNull};
 
-	if (root == NULL)
-		add(splice, key, JENTRY_ISNULL, NULL, 0);
-	else if (JsonContainerIsScalar(root))
-		add(splice, key, root->children[0] & JENTRY_TYPEMASK, &root->children[1],
-			JBE_OFFLENFLD(root->children[0]));
-	else
-		add(splice, key, JENTRY_ISCONTAINER, root, VARSIZE(document) - VARHDRSZ);
+	if (document)
+		splice_whole(document, &value);
+	splice_value(splice, key, strlen(key), &value);
 }
 
 static bool
