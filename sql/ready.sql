@@ -403,15 +403,19 @@ DECLARE
 	p record;
 	dropped integer := 0;
 BEGIN
-	IF NOT EXISTS (SELECT FROM unnest(notify._logs()) AS l (log), notify._partitions(l.log) AS d WHERE d.day < oldest)
-		AND NOT EXISTS (SELECT FROM notify.event_default e WHERE e.id < notify._day_start(oldest)) THEN
+	BEGIN
+		IF NOT EXISTS (SELECT FROM unnest(notify._logs()) AS l (log), notify._partitions(l.log) AS d WHERE d.day < oldest)
+			AND NOT EXISTS (SELECT FROM notify.event_default e WHERE e.id < notify._day_start(oldest)) THEN
+			RETURN 0;
+		END IF;
+		SELECT least(min(m.event), min(m.id)) INTO needed
+		FROM (SELECT r.message FROM notify.ready r UNION ALL SELECT s.message FROM notify.scheduled s) AS q
+		JOIN notify.message m ON m.id = q.message;
+		needed := least(needed, (SELECT min(b.at_id) FROM notify.backlog b),
+						notify._low_id(pg_snapshot_xmin((notify._cursor()).snap)));
+	EXCEPTION WHEN lock_not_available THEN
 		RETURN 0;
-	END IF;
-	SELECT least(min(m.event), min(m.id)) INTO needed
-	FROM (SELECT r.message FROM notify.ready r UNION ALL SELECT s.message FROM notify.scheduled s) AS q
-	JOIN notify.message m ON m.id = q.message;
-	needed := least(needed, (SELECT min(b.at_id) FROM notify.backlog b),
-					notify._low_id(pg_snapshot_xmin((notify._cursor()).snap)));
+	END;
 	FOREACH log IN ARRAY notify._logs()
 	LOOP
 		FOR p IN SELECT * FROM notify._partitions(log)
@@ -426,9 +430,13 @@ BEGIN
 			END;
 		END LOOP;
 		-- Mostly empty; what a time without a planner left there cannot be dropped as a day.
-		EXECUTE format('DELETE FROM notify.%I WHERE %I < $1', log || '_default',
-					   CASE log WHEN 'outcome' THEN 'message' ELSE 'id' END)
-			USING least(needed, notify._day_start(oldest));
+		BEGIN
+			EXECUTE format('DELETE FROM notify.%I WHERE %I < $1', log || '_default',
+						   CASE log WHEN 'outcome' THEN 'message' ELSE 'id' END)
+				USING least(needed, notify._day_start(oldest));
+		EXCEPTION WHEN lock_not_available THEN
+			NULL;
+		END;
 	END LOOP;
 	RETURN dropped;
 END

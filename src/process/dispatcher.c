@@ -38,6 +38,7 @@
 #include "guc.h"
 #include "net/guard.h"
 #include "process/dispatcher.h"
+#include "process/nice.h"
 #include "process/worker.h"
 #include "ticks.h"
 
@@ -621,7 +622,7 @@ notify_dispatcher_main(Datum main_arg)
 	WorkerOrder order;
 
 	worker_order(main_arg, &order);
-	worker_connect(&order, WORKER_PATIENT);
+	worker_connect(&order, WORKER_PATIENT, DISPATCHER_SLICE_MS);
 	worker_pin("synchronous_commit", "on");
 	worker_pin("lock_timeout", "1s");
 	slot = order.number;

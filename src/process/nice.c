@@ -9,7 +9,9 @@
  * the CPU at once, a dozen times a millisecond, for an instant; it would wait each time
  * until the worker has used up its slice.  So workers ask for longer slices
  * than anybody (sched_setattr(2); Linux 6.12): the scheduler lets the short go
- * before the long, and over time the shares stay what they are.
+ * before the long, and over time the shares stay what they are.  Among workers
+ * it is the same: the planner's is shorter than the dispatcher's, so that what
+ * comes while a backlog drains is planned at once.
  *
  * Groups.  Where Linux makes autogroups (sched(7)), it divides the CPU among
  * sessions (setsid) first and regards nice values and classes within one only.
@@ -35,10 +37,10 @@
 #include "process/nice.h"
 
 #define MOST_NICE	19
-#define SLICE_NS	(100 * 1000 * 1000)		/* the most that Linux grants */
 
 static int	obeyed = -1;		/* the notify_pg.nice that is done, -1: none */
 static bool permitted = false;	/* it could be done once */
+static int	slice;				/* ms */
 
 #ifdef __linux__
 
@@ -58,8 +60,9 @@ typedef struct SchedAttr
 static SchedAttr server;		/* size 0: unknown */
 
 void
-nice_start(void)
+nice_start(int slice_ms)
 {
+	slice = slice_ms;
 	if (syscall(SYS_sched_getattr, 0, &server, sizeof(server), 0) != 0)
 		server.size = 0;
 }
@@ -73,7 +76,7 @@ set_share(int nice)
 		return false;
 	wanted.nice = Min(server.nice + nice, MOST_NICE);
 	if (nice > 0)
-		wanted.runtime = SLICE_NS;
+		wanted.runtime = slice * UINT64CONST(1000000);
 	if (nice > MOST_NICE)
 		wanted.policy = SCHED_IDLE; /* which knows neither nice values nor slices */
 	return syscall(SYS_sched_setattr, 0, &wanted, 0) == 0;
@@ -84,8 +87,9 @@ set_share(int nice)
 static int	server = 0;
 
 void
-nice_start(void)
+nice_start(int slice_ms)
 {
+	slice = slice_ms;
 	server = getpriority(PRIO_PROCESS, 0);
 }
 

@@ -25,6 +25,7 @@
 #include "compat.h"
 #include "dispatch/gate.h"
 #include "guc.h"
+#include "process/nice.h"
 #include "process/planner.h"
 #include "process/worker.h"
 #include "statement.h"
@@ -250,7 +251,7 @@ notify_planner_main(Datum main_arg)
 	int			failures = 0;
 
 	worker_order(main_arg, &order);
-	worker_connect(&order, WORKER_IMPATIENT);
+	worker_connect(&order, WORKER_IMPATIENT, PLANNER_SLICE_MS);
 	worker_pin("synchronous_commit", "off");
 	while (!worker_stopping())
 	{

@@ -183,9 +183,9 @@ stand_back(void)
 }
 
 void
-worker_connect(const WorkerOrder *order, WorkerPatience how)
+worker_connect(const WorkerOrder *order, WorkerPatience how, int slice_ms)
 {
-	nice_start();
+	nice_start(slice_ms);
 	stand_back();
 	BackgroundWorkerInitializeConnectionByOid(order->database, order->role, 0);
 	for (int i = 0; i < lengthof(pinned); i++)

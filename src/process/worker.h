@@ -34,7 +34,8 @@ typedef enum WorkerPatience
 } WorkerPatience;
 
 extern void worker_attach(int index, uint64 generation);
-extern void worker_connect(const WorkerOrder *order, WorkerPatience patience);
+/* slice_ms: see nice.h */
+extern void worker_connect(const WorkerOrder *order, WorkerPatience patience, int slice_ms);
 extern void worker_order(Datum main_arg, WorkerOrder *order);
 extern void worker_handle_signals(WorkerPatience patience);
 extern void worker_pin(const char *name, const char *value);

@@ -200,8 +200,8 @@ is(worker('dispatcher', 'pid'), $dispatcher, 'and the workers did not notice');
 
 #
 # Nice: workers stand back, by as much as they are told, both ways; at 20 as the
-# idle class does; in their autogroup, where there are such; with the longest
-# slice, where the system lets them choose (Linux 6.12). The idle class knows
+# idle class does; in their autogroup, where there are such; with long
+# slices, where the system lets them choose (Linux 6.12). The idle class knows
 # neither nice values nor slices.
 #
 my $getattr = { x86_64 => 315, aarch64 => 275 }->{ (POSIX::uname())[4] };
@@ -230,10 +230,13 @@ my ($server_class, $server_nice, $server_slice, $group) = split ' ', stands($pos
 for my $nice (10, 20, 15, 0, 19, 20)
 {
 	$node->safe_psql('postgres', "ALTER SYSTEM SET notify_pg.nice = $nice; SELECT pg_reload_conf()");
-	my @share = $nice == 20 ? 5 : ($server_class, min($server_nice + $nice, 19),
-		$server_slice && $nice ? 100_000_000 : $server_slice);
-	my $wanted = join ' ', @share, defined $group ? min($nice, 19) : ();
-	ok(wait_until("nice $nice", sub { 2 == grep { stands(worker($_, 'pid')) eq $wanted } qw(planner dispatcher) }),
+	my $as_told = sub {
+		my ($kind, $slice_ms) = @_;
+		my @share = $nice == 20 ? 5 : ($server_class, min($server_nice + $nice, 19),
+			$server_slice && $nice ? $slice_ms * 1_000_000 : $server_slice);
+		return stands(worker($kind, 'pid')) eq join ' ', @share, defined $group ? min($nice, 19) : ();
+	};
+	ok(wait_until("nice $nice", sub { $as_told->('planner', 10) && $as_told->('dispatcher', 100) }),
 		"planner and dispatcher are $nice nicer than the server");
 }
 $node->safe_psql('postgres', 'ALTER SYSTEM RESET notify_pg.nice; SELECT pg_reload_conf()');
