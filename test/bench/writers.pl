@@ -15,7 +15,7 @@ use PostgreSQL::Test::Utils;
 
 my $seconds = size(10, 1);
 my $rounds = rounds(5);
-my $backlog = size(1_000_000, 4_000);
+my $backlog = size(3_000_000, 4_000);
 my $node = bench_cluster('writers', preload => 1);
 my $sink = sink();
 shop($node, $sink->url, rows => 20_000);
