@@ -71,7 +71,7 @@ my @waits = $log =~ /(pgbench.*still waiting.*|still waiting.*\n.*INSERT INTO or
 is(scalar @waits, 0, 'no writer waited 50 ms for a lock') or diag(join "\n", @waits);
 for my $locked (qw(message event_default))
 {
-	my $locker = sitting("BEGIN; LOCK TABLE notify.$locked");
+	my $locker = sitting("BEGIN; LOCK TABLE notify.$locked;");
 	is($node->safe_psql('postgres', 'SELECT notify._drop_partitions()'), '0', "$locked is locked: upkeep leaves it for the next time");
 	$locker->finish;
 }
