@@ -76,16 +76,20 @@ sub make_backlog
 	return wait_sql($node, 'SELECT unplanned = 0 FROM notify.status()');
 }
 
-# Sets notify_pg.nice; workers that have to become less nice are new ones then.
-sub nice
+# Workers that are as any session: they are new ones. And as they come again.
+sub stand_up
 {
-	my ($nice) = @_;
 	my @before = map { workers($node, $_) } qw(planner dispatcher);
-	sql($node, "ALTER SYSTEM SET notify_pg.nice = $nice");
+	sql($node, 'ALTER SYSTEM SET notify_pg.nice = 0');
 	sql($node, 'SELECT pg_reload_conf()');
-	return if $nice > 0;
 	return wait_sql($node, 'SELECT count(*) = 2 FROM pg_stat_activity WHERE backend_type ~ \'^notify_pg (planner|dispatcher)\''
 		. " AND pid <> ALL ('{@{[join ',', @before]}}')");
+}
+
+sub stand_back
+{
+	sql($node, 'ALTER SYSTEM RESET notify_pg.nice');
+	return sql($node, 'SELECT pg_reload_conf()');
 }
 
 # Transactions and messages a second while the backlog drains.
@@ -111,11 +115,11 @@ for (1 .. $rounds)
 	my ($tps, $rate) = draining();
 	push @draining, $tps;
 	push @rates, $rate;
-	nice(0);
+	stand_up();
 	($tps, $rate) = draining();
 	push @equal, $tps;
 	push @equal_rates, $rate;
-	nice(20);
+	stand_back();
 }
 result('transactions while draining / with the workers stopped', unit => 'tx/s',
 	ours => \@draining, theirs => \@stopped, least => 0.8);
@@ -123,7 +127,7 @@ result('transactions while draining, notify_pg.nice = 0 / with the workers stopp
 	ours => \@equal, theirs => \@stopped);
 result('messages meanwhile / with notify_pg.nice = 0', unit => 'msg/s', ours => \@rates, theirs => \@equal_rates);
 my $groups = '/proc/sys/kernel/sched_autogroup_enabled';
-remark("kernel.sched_autogroup_enabled = 1: see docs/operations.md, What the CPU is for") if -e $groups && slurp_file($groups) == 1;
+remark("kernel.sched_autogroup_enabled = 1: see docs/operations.md, CPU") if -e $groups && slurp_file($groups) == 1;
 remark("the backlog was too short in $short of @{[2 * $rounds]} measurements") if $short;
 
 my (@bare, @notify, @captured);
