@@ -13,11 +13,11 @@
  * it is the same: the planner's is shorter than the dispatcher's, so that what
  * comes while a backlog drains is planned at once.
  *
- * Groups.  Where Linux makes autogroups (sched(7)), it divides the CPU among
- * sessions (setsid) first and regards nice values and classes within one only.
- * Each process of a server is a session, so the group's own nice value is set as
- * well.  The system takes one such change in a tenth of a second from all who
- * are not root: what it refuses is tried again at the next call.
+ * Groups.  Outside of CPU control groups Linux makes autogroups (sched(7)): it
+ * divides the CPU among sessions (setsid) first and regards nice values and
+ * classes within one only.  Each process of a server is a session, so the group's
+ * own nice value is set as well.  The system takes one such change in a tenth of a
+ * second from all who are not root: what it refuses is tried again at the next call.
  *
  * One way.  Unless it is privileged a process can only stand back further.  For
  * the other way it ends and the launcher starts a new one.

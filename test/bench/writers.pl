@@ -92,6 +92,16 @@ sub stand_back
 	return sql($node, 'SELECT pg_reload_conf()');
 }
 
+# Whether they are made and count for this process: it is in no CPU control group but the root's.
+sub has_autogroups
+{
+	my ($made, $groups, $below) = map { -e $_ ? slurp_file($_) : '' }
+	  qw(/proc/sys/kernel/sched_autogroup_enabled /proc/self/cgroup /sys/fs/cgroup/cgroup.subtree_control);
+	return 0 if $made !~ /1/;
+	return $1 eq '/' if $groups =~ /^\d+:cpu(?:,cpuacct)?:(.*)/m;
+	return $groups !~ m{^0::/.}m || $below !~ /\bcpu\b/;
+}
+
 # Transactions and messages a second while the backlog drains.
 my $short = 0;
 
@@ -126,8 +136,7 @@ result('transactions while draining / with the workers stopped', unit => 'tx/s',
 result('transactions while draining, notify_pg.nice = 0 / with the workers stopped', unit => 'tx/s',
 	ours => \@equal, theirs => \@stopped);
 result('messages meanwhile / with notify_pg.nice = 0', unit => 'msg/s', ours => \@rates, theirs => \@equal_rates);
-my $groups = '/proc/sys/kernel/sched_autogroup_enabled';
-remark("kernel.sched_autogroup_enabled = 1: see docs/operations.md, CPU") if -e $groups && slurp_file($groups) == 1;
+remark('Linux divides the CPU among sessions here: see docs/operations.md, CPU') if has_autogroups();
 remark("the backlog was too short in $short of @{[2 * $rounds]} measurements") if $short;
 
 my (@bare, @notify, @captured);
