@@ -62,13 +62,18 @@ merge(Splice *splice, const SplicePair *added, int nadded)
 	splice->room = room;
 }
 
+/* Whole even when there is no memory: capture survives that and goes on (attempt.h). */
 static void
 append(Splice *splice, const SplicePair *pair)
 {
-	if (splice->room == 0)
-		splice->pairs = palloc((splice->room = 16) * sizeof(SplicePair));
-	else if (splice->count == splice->room)
-		splice->pairs = repalloc(splice->pairs, (splice->room *= 2) * sizeof(SplicePair));
+	int			room = Max(16, splice->room * 2);
+
+	if (splice->count == splice->room)
+	{
+		splice->pairs = splice->pairs ? repalloc(splice->pairs, room * sizeof(SplicePair))
+			: palloc(room * sizeof(SplicePair));
+		splice->room = room;
+	}
 	splice->pairs[splice->count++] = *pair;
 }
 
