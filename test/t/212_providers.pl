@@ -15,7 +15,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = notify_cluster('providers', conf => "notify_pg.lease = 5\nnotify_pg.dispatchers = 2\n");
+my $node = notify_cluster('providers', conf => "notify_pg.lease = 5\nnotify_pg.dispatchers = 2\nnotify_pg.breaker_pause = '60s'\n");
 my $sink = http_sink();
 
 sub sql { return $node->safe_psql('postgres', $_[0]); }
@@ -180,20 +180,20 @@ wait_for_drain($node);
 is(sql(qq{SELECT DISTINCT provider || ':' || attempt FROM notify.outcome WHERE message > $since}), 'b:1', 'while it is open new messages do not go there');
 
 # It is still down when it is tried again.
-ahead(10);
+ahead(70);
 $since = last_message();
 sql(q{SELECT send_many('slow', 10)});
 ok(wait_for_sql($node, qq{SELECT count(*) = 1 FROM notify.outcome WHERE message > $since AND provider = 'a'}), 'a probe');
 ahead(4);
 wait_for_drain($node);
 is(sql(qq{SELECT count(*) FROM notify.outcome WHERE message > $since AND provider = 'a'}), '1', 'only one');
-is(sql(q{SELECT breaker, openings, probe_at > notify.now() + interval '3 s' FROM notify.stat_provider WHERE provider = 'a'}),
+is(sql(q{SELECT breaker, openings, probe_at > notify.now() + interval '60 s' FROM notify.stat_provider WHERE provider = 'a'}),
 	'open|1|t', 'it goes on being left alone, for longer');
 
 # It hangs, and the probe may have arrived.
 $a = http_sink(port => $port_a);
 $a->behave({ '/a' => ['/stall'] });
-ahead(20);
+ahead(130);
 $since = last_message();
 sql(q{SELECT send_many('slow', 20)});
 ok(wait_for_sql($node, qq{SELECT count(*) = 19 FROM notify.outcome WHERE message > $since AND provider = 'b'}), 'the others do not wait for the probe');
@@ -203,7 +203,7 @@ ok(wait_for_sql($node, q{SELECT (SELECT count(*) FROM notify.scheduled WHERE pro
 ahead(5);
 ok(wait_for_sql($node, q{SELECT count(*) = 1 FROM notify.ready WHERE pinned AND owner IS NULL}), 'its message may have arrived and waits for the same provider');
 is(breaker('a'), 'open', 'which is still left alone');
-ahead(40);
+ahead(250);
 wait_for_drain($node);
 is(story($since) =~ /a:retry:1 a:ok:2$/ ? 't' : story($since), 't', 'it is sent there, not elsewhere');
 is(breaker('a'), 'closed', 'a probe that is taken closes the breaker');
@@ -222,7 +222,7 @@ like(sql('SELECT array_to_string(problems, E\'\n\') FROM notify.status()'), qr/p
 ahead(4);
 wait_for_drain($node);
 is(story($since), 'a:auth:1 b:ok:2', 'the next provider sends it');
-ahead(10);
+ahead(70);
 sql(q{SELECT send_many('slow', 1)});
 ok(wait_for_sql($node, q{SELECT breaker = 'closed' AND problem IS NULL FROM notify.stat_provider WHERE provider = 'a'}), 'a probe that is taken takes the problem back');
 
@@ -258,7 +258,7 @@ for my $signal ('TERM', 'KILL')
 	$a = http_sink(port => $port_a);
 	$a->behave({ '/a' => ['/stall'] });
 	sql(q{UPDATE notify.provider SET settings = settings || '{"timeout_ms": 60000}' WHERE name = 'b'});
-	ahead(6);
+	ahead(70);
 	sql(q{SELECT send_many('slow', 1)});
 	ok(wait_until('the probe', sub { scalar(() = $a->entries('/a')) == 1 }), "$signal: a probe hangs");
 	my $pid = sql(q{SELECT pid FROM notify._workers() WHERE kind = 'dispatcher' AND in_flight > 0});
