@@ -44,7 +44,7 @@ COMMENT ON COLUMN notify.preset.description IS 'What it is, and the page of the 
 COMMENT ON COLUMN notify.preset.settings IS
 'The settings a provider gives, by name: {"kind", "required", "secret", "default", "description"}. kind: string (the default), text (may have line breaks), url, json (text of an object, or the object), integer, strings (object of strings), list (array of strings). secret: its value is shown nowhere. http adds headers, hosts, ca_file, timeout_ms and connect_timeout_ms.';
 COMMENT ON COLUMN notify.preset.addressed IS 'Whether a message needs its recipient''s address; false where the provider''s settings say where everything goes, as with a chat robot.';
-COMMENT ON COLUMN notify.preset.http_version IS '1.1; or 2, over TLS.';
+COMMENT ON COLUMN notify.preset.http_version IS '1.1; or 2, over TLS. Either way a connection carries a message at a time and is kept for the next.';
 COMMENT ON COLUMN notify.preset.method IS 'GET, POST, PUT, PATCH or DELETE.';
 COMMENT ON COLUMN notify.preset.url IS 'Liquid. NULL: the address when it is of one of hosts, else the setting url.';
 COMMENT ON COLUMN notify.preset.hosts IS 'Hosts that a message may choose, "*.example.com" for all below one, "*" for any. NULL: a message changes neither scheme nor host nor port. A provider''s setting hosts replaces it.';

@@ -382,13 +382,8 @@ http_dress(Transfer *transfer)
 	HttpConfig *config = transfer->provider->config;
 
 	easy_check(wire_dress(transfer->easy, &transfer->wire, "http,https"));
-	if (config->preset->http2)
-	{
-		easy_set(transfer, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_2TLS);
-		easy_set(transfer, CURLOPT_PIPEWAIT, 1L);	/* rather a stream than a connection */
-	}
-	else
-		easy_set(transfer, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_1_1);
+	easy_set(transfer, CURLOPT_HTTP_VERSION,
+			 (long) (config->preset->http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
 	set_method(transfer, config->preset->method);
 	easy_set(transfer, CURLOPT_USERAGENT, "notify_pg");
 	easy_set(transfer, CURLOPT_CONNECTTIMEOUT_MS, config->connect_timeout);

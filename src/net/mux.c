@@ -8,7 +8,12 @@
  * how many transfers there are.
  *
  * Requests with one answer (http) share a multi handle and its pool of
- * connections.  Conversations (smtp) go the way talk.c tells; their sockets
+ * connections, one request at a time on each, with HTTP/2, too.  Streams that share
+ * a connection end together when it breaks; libcurl keeps a connection whose
+ * streams time out, and would put all later ones on it; and those sent before the
+ * server's first settings arrive may be more than it allows (APNs: one), which we
+ * could not tell from requests that broke off.  The price is a connection for each
+ * request in flight.  Conversations (smtp) go the way talk.c tells; their sockets
  * are in the same epoll instance.  An event's tag says whose it is: a Talk's
  * address, or a file descriptor with the highest bit set.  A Talk is freed
  * only between calls of mux_run(), so a tag never points at nothing.

@@ -323,21 +323,28 @@ for my $name (sort keys %presets)
 }
 
 #
-# HTTP/2: many messages, few connections
+# HTTP/2
 #
 my @streams = grep { ($_->{provider} // '') =~ /apns|webpush/ } $tls->entries;
 is(scalar(grep { $_->{http} ne '2' } @streams), 0, 'APNs and web push speak HTTP/2');
-cmp_ok(scalar(grep { $_->{connection} } $tls->entries), '<', @streams / 2, 'messages share connections');
 my %tokens = map { $_->{headers}{authorization} => 1 } grep { ($_->{provider} // '') eq 'apns' } $tls->entries;
 is(scalar keys %tokens, 1, 'and one provider token');
+
+# A connection is kept for the next message.
+sql('DELETE FROM notify.scheduled; DELETE FROM notify.ready; DELETE FROM notify.provider;', "INSERT INTO notify.provider (name, preset, settings) VALUES ('apns', 'apns', ",
+	json({ %{ $presets{apns}{settings} }, endpoint => $tls->url('/apns'), ca_file => $cert }), ')');
+$tls->behave({});
+send_all('apns', 'push', 'kept0' => address('push', 0));
+my $before = () = $tls->entries;
+send_all('apns', 'push', "kept$_" => address('push', $_)) for 1 .. 5;
+my @kept = splice @{ [ $tls->entries ] }, $before;
+is(scalar(grep { ($_->{provider} // '') eq 'apns' } @kept), 5, 'one message after another');
+is(scalar(grep { $_->{connection} } @kept), 0, 'goes over the connection that is there');
 
 # Two dispatchers: the same token, however many sign
 sql('ALTER SYSTEM SET notify_pg.dispatchers = 2');
 $node->reload;
 ok(wait_for_sql($node, "SELECT count(*) FROM notify.stat_worker WHERE kind = 'dispatcher' AND state = 'running'", 2), 'a second dispatcher');
-sql('DELETE FROM notify.scheduled; DELETE FROM notify.ready; DELETE FROM notify.provider;', "INSERT INTO notify.provider (name, preset, settings) VALUES ('apns', 'apns', ",
-	json({ %{ $presets{apns}{settings} }, endpoint => $tls->url('/apns'), ca_file => $cert }), ')');
-$tls->behave({});
 my $since = sql("SELECT jsonb_object_agg(slot, sent) FROM notify.stat_worker WHERE kind = 'dispatcher'");
 my $round = 0;
 ok(wait_until('both dispatchers to send', sub {

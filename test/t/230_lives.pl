@@ -28,13 +28,16 @@ $node->append_conf('postgresql.conf',
 	  . "deadlock_timeout = 50ms\nnotify_pg.allow_private_addresses = '127.0.0.0/8'\n");
 $node->start;
 
+# Slow enough that whoever stops the server finds it at work
+sub hook { return "/slow/$_[0]?ms=100" }
+
 sub set_up
 {
 	my ($database) = @_;
 	$node->safe_psql($database, qq{
 		CREATE EXTENSION notify_pg;
 		INSERT INTO notify.provider (name, channel, preset, settings)
-		VALUES ('hook', 'webhook', 'webhook', '{"url": "@{[$http->url("/$database")]}"}'), ('box', 'inbox', 'inbox', '{}');
+		VALUES ('hook', 'webhook', 'webhook', '{"url": "@{[$http->url(hook($database))]}"}'), ('box', 'inbox', 'inbox', '{}');
 		INSERT INTO notify.category (name, class, channels) VALUES ('items', 'transactional', '{webhook,inbox}');
 		INSERT INTO notify.template (name, channel, body)
 		VALUES ('item', 'webhook', '{"db": "$database"}'), ('item', 'inbox', '{{ event.op }} {{ event.key }}');
@@ -86,7 +89,7 @@ sub all_agree
 		'0', "$what: nothing else is");
 	is($check->(q{SELECT count(*), count(DISTINCT message) FROM notify.outcome}), join('|', (2 * $count) x 2), "$what: each is settled once");
 	is($check->('SELECT count(*), count(DISTINCT message) FROM notify.inbox'), "$count|$count", "$what: each is in the inbox once");
-	my $seen = $http->arrivals("/$database");
+	my $seen = $http->arrivals(hook($database));
 	my %wanted = map { $_ => 1 } split /\n/, $check->("SELECT 'msg_' || id FROM notify.message WHERE channel = 'webhook'");
 	is(scalar(grep { !$seen->{$_} } keys %wanted), 0, "$what: each was received");
 	is(scalar(grep { !$wanted{$_} } keys %$seen), 0, "$what: nothing else was");
