@@ -23,7 +23,7 @@ use Test::More;
 use Time::HiRes qw(usleep time);
 
 our @EXPORT = qw(notify_cluster http_sink smtp_sink postfix_sink provider_sink certificate wait_until wait_for_sql wait_for_drain configuration
-  decode_json encode_json load_example movable_clock);
+  decode_json encode_json load_example make_day movable_clock);
 
 my $lib = dirname(__FILE__);
 my $json = JSON::PP->new->utf8->canonical;
@@ -123,6 +123,16 @@ sub load_example
 		stdout => \$out, stderr => \$err);
 	is($status, 0, "loads @$files") or diag($err);
 	return $out;
+}
+
+# A day's partition of each log. The planner may be making one just now: neither waits long for the other.
+sub make_day
+{
+	my ($node, $day) = @_;
+	return wait_until("partitions of $day", sub {
+		my ($status) = $node->psql('postgres', "SELECT notify._make_partition(l, $day) FROM unnest(notify._logs()) AS l");
+		return $status == 0;
+	});
 }
 
 # A self-signed certificate for localhost and 127.0.0.1: (cert file, key file).

@@ -263,7 +263,7 @@ for my $signal ('TERM', 'KILL')
 	ok(wait_until('the probe', sub { scalar(() = $a->entries('/a')) == 1 }), "$signal: a probe hangs");
 	my $pid = sql(q{SELECT pid FROM notify._workers() WHERE kind = 'dispatcher' AND in_flight > 0});
 	kill $signal, $pid;
-	ok(wait_for_sql($node, q{SELECT breaker <> 'closed' OR openings = 0 FROM notify.stat_provider WHERE provider = 'a'}), "$signal: its worker is gone");
+	ok(wait_for_sql($node, qq{SELECT count(*) = 2 AND bool_and(pid <> $pid) FROM notify._workers() WHERE kind = 'dispatcher' AND state = 'running'}), "$signal: its worker is replaced");
 	ahead(5);
 	wait_for_drain($node);
 	ok(wait_for_sql($node, q{SELECT breaker = 'closed' FROM notify.stat_provider WHERE provider = 'a'}), "$signal: another probe is taken");

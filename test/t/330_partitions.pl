@@ -27,10 +27,7 @@ is($node->safe_psql('postgres', $days), 'event 8, message 8, outcome 8', 'today 
 
 # Two days long past: one that nothing needs, one that a message in the queue does.
 my $old = q{((now() AT TIME ZONE 'UTC')::date - %d)};
-for my $age (50, 40)
-{
-	$node->safe_psql('postgres', sprintf("SELECT notify._make_partition(l, $old) FROM unnest(notify._logs()) AS l", $age));
-}
+make_day($node, sprintf($old, $_)) for 50, 40;
 $node->safe_psql('postgres', sprintf(q{
 	INSERT INTO notify.message (id, event, event_xid, priority, verdict, channel)
 	SELECT d + 1, d, '3', 3, 'send', 'sms' FROM notify._day_start(%s) AS d;

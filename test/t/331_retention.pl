@@ -64,8 +64,8 @@ done_testing();
 sub make_days
 {
 	my $days = join ', ', map { "($_)" } @_;
+	make_day($node, "$today - $_") for @_;
 	$node->safe_psql('postgres', qq{
-		SELECT notify._make_partition(l, $today - age) FROM (VALUES $days) AS v (age), unnest(notify._logs()) AS l;
 		INSERT INTO notify.event (id, xid, op) SELECT $low, '3', 'I' FROM (VALUES $days) AS v (age);
 		INSERT INTO notify.message (id, event, event_xid, priority, verdict, channel) SELECT $low, $low, '3', 3, 'send', 'sms' FROM (VALUES $days) AS v (age);
 		INSERT INTO notify.outcome (message, verdict) SELECT $low, 'sent' FROM (VALUES $days) AS v (age);

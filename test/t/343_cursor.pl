@@ -25,7 +25,7 @@ use Time::HiRes qw(time usleep);
 my $seed = $ENV{TEST_SEED} // 343;
 note("TEST_SEED=$seed");
 my ($sessions, $batch) = (6, 20);
-my $large = 200 * $batch;
+my $large = 500 * $batch;
 my $script = PostgreSQL::Test::Utils::tempdir('scripts');
 my $node = notify_cluster('cursor', conf => "restart_after_crash = on\nmax_prepared_transactions = 60\nnotify_pg.batch_size = $batch\n");
 $node->safe_psql('postgres', q{
