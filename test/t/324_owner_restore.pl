@@ -125,12 +125,12 @@ sub bodies
 	return map { $_->{body} } $http->entries('/hook');
 }
 
-# Everything is there, it is the owner's, and held.
+# Everything is there, it is the owner's, and held. A planner that looked in the midst of it looks again in a minute.
 sub restored
 {
 	my ($what) = @_;
-	is(sql($new, 'shop_owner', q{SELECT string_agg(name || ' ' || owner || ' ' || coalesce(problem, 'good'), ', ' ORDER BY name) FROM notify.rule}),
-		'authors shop_owner good, r shop_owner good', "$what: rules are the owner's");
+	ok(wait_for_sql($new, q{SELECT string_agg(name || ' ' || owner || ' ' || coalesce(problem, 'good'), ', ' ORDER BY name) FROM notify.rule},
+		'authors shop_owner good, r shop_owner good', 'shop'), "$what: rules are the owner's");
 	is(sql($new, 'shop_owner', q{SELECT owner, problem IS NULL, key FROM notify.source}), 'shop_owner|t|{id}', "$what: so is the source");
 	is(sql($new, 'shop_owner', q{SELECT count(*) FROM notify.rule r JOIN notify.rule_version v
 			ON (v.id, v.rule, v.owner, v.condition) IS NOT DISTINCT FROM (r.version, r.id, r.owner, r.condition)}), '2', "$what: with versions of their own");
